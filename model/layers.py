@@ -1,0 +1,134 @@
+"""The layers both networks are built from: anti-aliased downsampling, upsampling, norms, initialisation."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+NORM_TYPES = ("batch", "instance")
+UP_MODES = ("conv", "upsample", "pixelshuffle")
+
+
+def blur_kernel() -> Tensor:
+    """The binomial low-pass filter [1 2 1] x [1 2 1] / 16, shaped [1, 1, 3, 3]."""
+    line = torch.tensor([1.0, 2.0, 1.0])
+    return (line[:, None] * line[None, :] / 16)[None, None]
+
+
+def blur_depthwise(x: Tensor, kernel: Tensor, pad: int, stride: int = 1) -> Tensor:
+    """Blur every channel of `x` [N, C, H, W] by itself, the border replicated `pad` pixels outwards.
+
+    Reflecting would fail on the smallest maps and zeros would darken the border.
+    """
+    channels = x.shape[1]
+    x = F.pad(x, (pad,) * 4, mode="replicate")
+    return F.conv2d(x, kernel.expand(channels, 1, 3, 3), stride=stride, groups=channels)
+
+
+class BlurPool(nn.Module):
+    """Low-pass, then subsample: [N, C, H, W] -> [N, C, H/stride, W/stride].
+
+    Anti-aliased downsampling of Zhang, "Making Convolutional Networks Shift-Invariant Again"
+    (ICML 2019), written from the paper.
+    """
+
+    def __init__(self, channels: int, stride: int = 2):
+        super().__init__()
+        self.channels = channels
+        self.stride = stride
+        self.register_buffer("blur", blur_kernel())
+
+    def forward(self, x: Tensor) -> Tensor:
+        return blur_depthwise(x, self.blur, pad=1, stride=self.stride)
+
+    def extra_repr(self) -> str:
+        return f"{self.channels}, stride={self.stride}"
+
+
+class BlurConv2d(nn.Conv2d):
+    """A strided convolution without aliasing, at little more than the cost of the plain one.
+
+    BlurPool puts the blur between a stride-1 convolution and the subsampling, four times the
+    work. With no non-linearity between them the two filters commute: blurring the input and then
+    striding is the same function when the border is padded once, before both, by one pixel more
+    than the plain convolution pads. The kernel is a buffer of the state dict (`blur`), so that a
+    blurred and a plain checkpoint can't be taken for one another.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, kernel_size: int, stride: int, padding: int, bias: bool):
+        super().__init__(in_channels, out_channels, kernel_size, stride, padding=0, bias=bias)
+        self.border = padding + 1
+        self.register_buffer("blur", blur_kernel())
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(blur_depthwise(x, self.blur, self.border))
+
+
+def conv2d(in_channels: int, out_channels: int, kernel_size: int, *, stride: int, bias: bool, blur: bool = False):
+    """A convolution that keeps the size at stride 1 (odd kernels) and halves it at stride 2.
+
+    `blur` turns every strided convolution into a `BlurConv2d`; at stride 1 there is nothing to blur.
+    """
+    padding = (kernel_size - 1) // 2
+    layer = BlurConv2d if blur and stride > 1 else nn.Conv2d
+    return layer(in_channels, out_channels, kernel_size, stride, padding, bias=bias)
+
+
+class UpsampleConv2d(nn.Conv2d):
+    """Bilinear upsampling by 2, then a 3x3 convolution (Odena et al., Distill 2016)."""
+
+    def __init__(self, in_channels: int, out_channels: int, bias: bool):
+        super().__init__(in_channels, out_channels, 3, padding=1, bias=bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False))
+
+
+class PixelShuffleConv2d(nn.Conv2d):
+    """A 3x3 convolution to four times the channels, rearranged into twice the size (Shi et al., 2016)."""
+
+    def __init__(self, in_channels: int, out_channels: int, bias: bool):
+        super().__init__(in_channels, out_channels * 4, 3, padding=1, bias=bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.pixel_shuffle(super().forward(x), 2)
+
+    @torch.no_grad()
+    def init_icnr(self) -> None:
+        """Start the four sub-pixels equal, so that no checkerboard is there at the beginning (Aitken et al., 2017)."""
+        self.weight.copy_(self.weight[::4].repeat_interleave(4, dim=0))
+
+
+def up_conv2d(up_mode: str, in_channels: int, out_channels: int, *, bias: bool) -> nn.Module:
+    """The layer that doubles the size of a map, by `up_mode`."""
+    if up_mode == "conv":
+        return nn.ConvTranspose2d(in_channels, out_channels, 4, stride=2, padding=1, bias=bias)
+    if up_mode == "upsample":
+        return UpsampleConv2d(in_channels, out_channels, bias=bias)
+    if up_mode == "pixelshuffle":
+        return PixelShuffleConv2d(in_channels, out_channels, bias=bias)
+    raise ValueError(f"up_mode {up_mode!r} is not one of {', '.join(UP_MODES)}")
+
+
+def norm_layer(norm_type: str, channels: int) -> nn.Module:
+    """The normalisation of a map with `channels` channels, by `norm_type`."""
+    if norm_type == "batch":
+        return nn.BatchNorm2d(channels)
+    if norm_type == "instance":
+        return nn.InstanceNorm2d(channels, affine=True)
+    raise ValueError(f"norm_type {norm_type!r} is not one of {', '.join(NORM_TYPES)}")
+
+
+@torch.no_grad()
+def init_weights(net: nn.Module) -> None:
+    """Initialise as DCGAN does (Radford et al., 2016): N(0, 0.02), norms N(1, 0.02), biases 0."""
+    for module in net.modules():
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
+            nn.init.normal_(module.weight, 0.0, 0.02)
+        elif isinstance(module, nn.BatchNorm2d | nn.InstanceNorm2d):
+            nn.init.normal_(module.weight, 1.0, 0.02)
+        else:
+            continue
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
+        if isinstance(module, PixelShuffleConv2d):
+            module.init_icnr()

@@ -1,0 +1,432 @@
+"""The U-Net generator of zi2zi with optional BlurPool, its EMA shadow, and the training step.
+
+Images are [N, C, S, S] in [-1, 1], ink -1 and paper +1; labels are int64 [N].
+"""
+
+import contextlib
+import copy
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from model import losses
+from model.discriminator import Discriminator
+from model.layers import NORM_TYPES, UP_MODES, conv2d, init_weights, norm_layer, up_conv2d
+
+# --------------------------------------------------------------------------- generator
+
+
+class UnetSkipConnectionBlock(nn.Module):
+    """One level of the U-Net: halve the map, run the level below, double it, join it to the input.
+
+    `submodule` is None at the bottleneck, where the label embedding is joined. The outermost level
+    (`outer_nc` image channels) has neither norm nor skip connection and ends in tanh.
+    """
+
+    def __init__(
+        self,
+        outer_nc: int,  # channels of the map that comes in and of the map that goes out
+        inner_nc: int,  # channels one level below
+        *,
+        submodule: "UnetSkipConnectionBlock | None",
+        outermost: bool = False,
+        embedding_dim: int = 0,  # used at the bottleneck alone
+        norm_type: str = "batch",
+        up_mode: str = "conv",
+        blur: bool = False,
+        dropout: float = 0.0,
+    ):
+        super().__init__()
+        innermost = submodule is None
+        self.outermost = outermost
+        # In place, as in the earlier ports: what the skip connection carries is the activated map.
+        down: list[nn.Module] = [] if outermost else [nn.LeakyReLU(0.2, inplace=True)]
+        down.append(conv2d(outer_nc, inner_nc, 4, stride=2, bias=False, blur=blur))
+        if not (outermost or innermost):
+            down.append(norm_layer(norm_type, inner_nc))
+        joined_nc = inner_nc + (embedding_dim if innermost else inner_nc)
+        up: list[nn.Module] = [nn.ReLU(inplace=True), up_conv2d(up_mode, joined_nc, outer_nc, bias=outermost)]
+        up.append(nn.Tanh() if outermost else norm_layer(norm_type, outer_nc))
+        if dropout > 0:
+            up.append(nn.Dropout(dropout))
+        self.down = nn.Sequential(*down)
+        self.submodule = submodule
+        self.up = nn.Sequential(*up)
+
+    def encode(self, x: Tensor) -> Tensor:
+        """The bottleneck of `x`: the way down alone."""
+        encoded = self.down(x)
+        return encoded if self.submodule is None else self.submodule.encode(encoded)
+
+    def forward(self, x: Tensor, style: Tensor) -> tuple[Tensor, Tensor]:
+        """Map x [N, outer_nc, H, W] and style [N, embedding_dim] to (map, bottleneck).
+
+        The map has 2 * outer_nc channels (input and output joined), outer_nc at the outermost level.
+        """
+        encoded = self.down(x)
+        if self.submodule is None:
+            bottleneck = encoded
+            style = style[:, :, None, None].expand(-1, -1, *encoded.shape[2:])
+            below = torch.cat([style, encoded], 1)
+        else:
+            below, bottleneck = self.submodule(encoded, style)
+        image = self.up(below)
+        return (image if self.outermost else torch.cat([x, image], 1)), bottleneck
+
+
+def num_downs(image_size: int) -> int:
+    """How many times an image is halved, down to 1x1 (sizes 2^k) or 3x3 (3 * 2^k).
+
+    Raises:
+        ValueError: for any other size, naming the nearest ones that work.
+    """
+    sizes = sorted({2**k for k in range(6, 11)} | {3 * 2**k for k in range(5, 9)})
+    if image_size not in sizes:
+        low, high = sorted(sorted(sizes, key=lambda size: abs(size - image_size))[:2])
+        raise ValueError(f"image_size {image_size} is not 2^k or 3*2^k from 64 to 1024: use {low} or {high}")
+    return int(math.log2(image_size if image_size & (image_size - 1) == 0 else image_size // 3))
+
+
+class UNetGenerator(nn.Module):
+    """The generator of zi2zi (Tian, 2017): a U-Net with the label's embedding at the bottleneck.
+
+    With the default modes its state dict has the keys and shapes of the earlier PyTorch ports.
+
+    Raises:
+        ValueError: for an image size, norm or up mode that is not known.
+    """
+
+    def __init__(
+        self,
+        *,
+        input_nc: int = 1,  # channels of an image, in and out
+        ngf: int = 64,  # filters of the first level; the deep levels have 8 times as many
+        embedding_num: int = 40,  # labels
+        embedding_dim: int = 128,  # width of a label's embedding
+        image_size: int = 256,
+        norm_type: str = "batch",
+        up_mode: str = "conv",
+        g_blur: bool = False,  # blur before every downsampling
+        dropout: float = 0.5,  # on the way up, between the bottleneck and the 8x8 maps
+    ):
+        super().__init__()
+        modes = {"norm_type": norm_type, "up_mode": up_mode, "blur": g_blur}
+        block = UnetSkipConnectionBlock(ngf * 8, ngf * 8, submodule=None, embedding_dim=embedding_dim, **modes)
+        for _ in range(num_downs(image_size) - 5):
+            block = UnetSkipConnectionBlock(ngf * 8, ngf * 8, submodule=block, dropout=dropout, **modes)
+        for outer_nc, inner_nc in ((ngf * 4, ngf * 8), (ngf * 2, ngf * 4), (ngf, ngf * 2)):
+            block = UnetSkipConnectionBlock(outer_nc, inner_nc, submodule=block, **modes)
+        self.model = UnetSkipConnectionBlock(input_nc, ngf, submodule=block, outermost=True, **modes)
+        self.embedder = nn.Embedding(embedding_num, embedding_dim)
+        init_weights(self)
+
+    def encode(self, x: Tensor) -> Tensor:
+        """The flattened bottleneck [N, E] of images x [N, C, S, S]; the decoder does not run."""
+        return self.model.encode(x).flatten(1)
+
+    def forward(self, x: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
+        """Draw x [N, C, S, S] in the style of label [N]: (image [N, C, S, S], encoded [N, E])."""
+        image, bottleneck = self.model(x, self.embedder(label))
+        return image, bottleneck.flatten(1)
+
+
+# --------------------------------------------------------------------------------- EMA
+
+
+class EMA:
+    """An exponential moving average of a network's weights.
+
+    Update n (counted from 0) has the decay min(decay, (1 + n) / (10 + n)), the warm-up of
+    TensorFlow's ExponentialMovingAverage: without it a short run's shadow is mostly the initial
+    noise. Floating-point buffers (batch-norm statistics) are averaged like weights, integers are
+    copied. `shadow` is a copy of the network in eval mode, without gradients, in float32 or wider.
+
+    Raises:
+        ValueError: when `decay` is not in [0, 1).
+    """
+
+    def __init__(self, net: nn.Module, decay: float = 0.999):
+        if not 0 <= decay < 1:
+            raise ValueError(f"ema_decay {decay} is not in [0, 1)")
+        self.decay = decay
+        self.num_updates = 0
+        self.net = net
+        self.shadow = copy.deepcopy(net).eval().requires_grad_(False)
+        if next(self.shadow.parameters()).dtype in (torch.float16, torch.bfloat16):
+            self.shadow.float()
+        self._pair()
+
+    def _pair(self) -> None:
+        """Pair the tensors of net and shadow by name, once: an update touches nothing else."""
+        source, shadow = self.net.state_dict(keep_vars=True), self.shadow.state_dict(keep_vars=True)
+        averaged = [name for name, tensor in shadow.items() if tensor.is_floating_point()]
+        self._averaged = [shadow[name] for name in averaged], [source[name] for name in averaged]
+        copied = [name for name in shadow if name not in set(averaged)]
+        self._copied = [shadow[name] for name in copied], [source[name] for name in copied]
+
+    def current_decay(self) -> float:
+        """The decay of the next update."""
+        return min(self.decay, (1 + self.num_updates) / (10 + self.num_updates))
+
+    @torch.no_grad()
+    def update(self) -> None:
+        """Move the shadow towards the network; call it once after each optimizer step."""
+        shadow, source = self._averaged
+        source = [tensor.detach().to(average.dtype) for average, tensor in zip(shadow, source, strict=True)]
+        torch._foreach_lerp_(shadow, source, 1 - self.current_decay())
+        for target, value in zip(*self._copied, strict=True):
+            target.copy_(value)
+        self.num_updates += 1
+
+    def state_dict(self) -> dict:
+        """The shadow's state dict and the update count."""
+        return {"shadow": self.shadow.state_dict(), "num_updates": self.num_updates}
+
+    def load_state_dict(self, state: dict) -> None:
+        """Restore what `state_dict` returned; strict, by name."""
+        self.shadow.load_state_dict(state["shadow"])
+        self.num_updates = state["num_updates"]
+
+
+# ------------------------------------------------------------------------------- model
+
+
+@dataclass(frozen=True)
+class Zi2ZiConfig:
+    """What a model is and how it learns; the fields are named as the flags of train.py.
+
+    Raises:
+        ValueError: when a value is out of range, naming the field.
+    """
+
+    image_size: int = 256  # pixels of a side
+    input_nc: int = 1  # channels of an image: 1 grey, 3 colour
+    ngf: int = 64  # filters of the generator's first level
+    ndf: int = 64  # filters of the discriminator's first level
+    embedding_num: int = 40  # labels the tables have room for
+    embedding_dim: int = 128  # width of a label's embedding
+    norm_type: str = "batch"  # batch | instance
+    up_mode: str = "conv"  # conv | upsample | pixelshuffle
+    g_blur: bool = False  # anti-aliased downsampling in the generator
+    d_blur: bool = False  # anti-aliased downsampling in the discriminator
+    dropout: float = 0.5  # in the generator's deep levels
+    L1_penalty: float = 100.0  # weight of the L1 loss
+    Lconst_penalty: float = 15.0  # weight of the constant-encoding loss
+    Lcategory_penalty: float = 1.0  # weight of the category loss
+    lr: float = 0.001  # learning rate of G
+    lr_D: float = 0.001  # learning rate of D
+    ema_decay: float = 0.999  # decay of the shadow weights; 0: no shadow
+    accum_steps: int = 1  # micro-batches that a batch is cut into
+
+    def __post_init__(self):
+        num_downs(self.image_size)
+        if self.input_nc not in (1, 3):
+            raise ValueError(f"input_nc {self.input_nc} is not 1 (grey) or 3 (colour)")
+        for name in ("ngf", "ndf", "embedding_num", "embedding_dim", "accum_steps"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} {getattr(self, name)} is less than 1")
+        for name in ("L1_penalty", "Lconst_penalty", "Lcategory_penalty"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ValueError(f"{name} {getattr(self, name)} is not a number of 0 or more")
+        for name in ("lr", "lr_D"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise ValueError(f"{name} {getattr(self, name)} is not a number above 0")
+        for name in ("dropout", "ema_decay"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"{name} {getattr(self, name)} is not in [0, 1)")
+        for name, choices in (("norm_type", NORM_TYPES), ("up_mode", UP_MODES)):
+            if getattr(self, name) not in choices:
+                raise ValueError(f"{name} {getattr(self, name)!r} is not one of {', '.join(choices)}")
+
+    def generator_arguments(self) -> dict:
+        """The keyword arguments of `UNetGenerator`."""
+        names = "input_nc ngf embedding_num embedding_dim image_size norm_type up_mode g_blur dropout"
+        return {name: getattr(self, name) for name in names.split()}
+
+    def discriminator_arguments(self) -> dict:
+        """The keyword arguments of `Discriminator`."""
+        names = "ndf embedding_num image_size norm_type d_blur"
+        return {"input_nc": 2 * self.input_nc} | {name: getattr(self, name) for name in names.split()}
+
+    @classmethod
+    def field_names(cls) -> list[str]:
+        return [field.name for field in fields(cls)]
+
+
+class Batch(NamedTuple):
+    label: Tensor  # [N] int64
+    source: Tensor  # [N, C, S, S]
+    target: Tensor  # [N, C, S, S]
+
+
+class Zi2ZiModel:
+    """Generator, discriminator, EMA and optimizers, and the one training step they share.
+
+    With `is_training=False` there is a generator in eval mode and nothing else.
+
+    Raises:
+        ValueError: from `set_input`, when a label lies beyond `embedding_num`.
+    """
+
+    def __init__(self, config: Zi2ZiConfig, device: str | torch.device = "cpu", is_training: bool = True):
+        self.config = config
+        self.device = torch.device(device)
+        self.netD = self.ema = self.optimizer_G = self.optimizer_D = None
+        self.netG = self._place(UNetGenerator(**config.generator_arguments())).train(is_training)
+        if not is_training:
+            return
+        self.netD = self._place(Discriminator(**config.discriminator_arguments()))
+        self.optimizer_G = self._adam(self.netG, config.lr)
+        self.optimizer_D = self._adam(self.netD, config.lr_D)
+        if config.ema_decay > 0:
+            self.ema = EMA(self.netG, config.ema_decay)
+
+    def _place(self, net: nn.Module) -> nn.Module:
+        return net.to(self.device, memory_format=torch.channels_last)
+
+    def _adam(self, net: nn.Module, lr: float) -> torch.optim.Adam:
+        fused = self.device.type in ("cpu", "cuda")
+        return torch.optim.Adam(net.parameters(), lr=lr, betas=(0.5, 0.999), fused=fused)
+
+    def set_learning_rate(self, factor: float) -> None:
+        """Set both learning rates to `factor` times their initial value."""
+        for optimizer, lr in ((self.optimizer_G, self.config.lr), (self.optimizer_D, self.config.lr_D)):
+            for group in optimizer.param_groups:
+                group["lr"] = lr * factor
+
+    def set_input(self, label: Tensor, source: Tensor, target: Tensor) -> None:
+        """Take one batch: label [N] int64, source and target [N, C, S, S] in [-1, 1].
+
+        With `accum_steps` k it is cut into k micro-batches, which together make one step.
+        """
+        if label.min() < 0 or label.max() >= self.config.embedding_num:
+            raise ValueError(f"label {int(label.max())} is beyond embedding_num {self.config.embedding_num}")
+        parts = (
+            label.to(self.device, non_blocking=True).chunk(self.config.accum_steps),
+            self._image(source).chunk(self.config.accum_steps),
+            self._image(target).chunk(self.config.accum_steps),
+        )
+        self.micro_batches = [Batch(*part) for part in zip(*parts, strict=True)]
+
+    def _image(self, image: Tensor) -> Tensor:
+        dtype = next(self.netG.parameters()).dtype
+        return image.to(self.device, dtype, non_blocking=True, memory_format=torch.channels_last)
+
+    def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Draw a batch with the generator as it stands: (fake [N, C, S, S], encoded [N, E])."""
+        return self.netG(batch.source, batch.label)
+
+    def optimize_parameters(self) -> dict[str, Tensor]:
+        """One training step on the batch of `set_input`: D's update, G's update, EMA.
+
+        Each network takes one optimizer step, whatever `accum_steps` is. Returns detached scalars
+        that stay on the device: d_loss, g_loss and, as they enter these (weights included),
+        adv_loss, category_loss, l1_loss, const_loss.
+        """
+        total = sum(len(batch.label) for batch in self.micro_batches)
+        accumulating = len(self.micro_batches) > 1
+        report = dict.fromkeys(("d_loss", "g_loss", "adv_loss", "category_loss", "l1_loss", "const_loss"), 0.0)
+
+        self.netD.requires_grad_(True)
+        self.optimizer_D.zero_grad()
+        drawn = []
+        for batch in self.micro_batches:
+            random_state = self._random_state()
+            with torch.set_grad_enabled(not accumulating):  # accumulating, G is drawn again for its own update
+                fake, encoded = self.forward(batch)
+            d_loss = self.discriminator_loss(batch, fake.detach()) * (len(batch.label) / total)
+            d_loss.backward()
+            report["d_loss"] += d_loss.detach()
+            drawn.append(random_state if accumulating else (fake, encoded))
+        self.optimizer_D.step()
+
+        self.netD.requires_grad_(False)
+        self.optimizer_G.zero_grad()
+        for batch, made in zip(self.micro_batches, drawn, strict=True):
+            fake, encoded = self._redraw(batch, made) if accumulating else made
+            terms = self.generator_losses(batch, fake, encoded)
+            share = len(batch.label) / total
+            g_loss = sum(terms.values()) * share
+            g_loss.backward()
+            for name, term in terms.items():
+                report[name] += term.detach() * share
+            report["g_loss"] += g_loss.detach()
+        self.optimizer_G.step()
+        if self.ema is not None:
+            self.ema.update()
+        return report
+
+    def discriminator_loss(self, batch: Batch, fake: Tensor) -> Tensor:
+        """D's loss: tell the real pair from the fake one, and name the label of both."""
+        binary_real, category_real = self.netD(torch.cat([batch.source, batch.target], 1))
+        binary_fake, category_fake = self.netD(torch.cat([batch.source, fake], 1))
+        category = losses.category_loss(category_real, batch.label) + losses.category_loss(category_fake, batch.label)
+        adversarial = losses.adversarial_loss(binary_real, True) + losses.adversarial_loss(binary_fake, False)
+        return adversarial + self.config.Lcategory_penalty * category / 2
+
+    def generator_losses(self, batch: Batch, fake: Tensor, encoded: Tensor) -> dict[str, Tensor]:
+        """The terms of G's loss, weighted: fool D, keep the label, match the target, keep the encoding."""
+        binary, category = self.netD(torch.cat([batch.source, fake], 1))
+        terms = {
+            "adv_loss": losses.adversarial_loss(binary, True),
+            "category_loss": self.config.Lcategory_penalty * losses.category_loss(category, batch.label),
+            "l1_loss": self.config.L1_penalty * losses.l1_loss(fake, batch.target),
+        }
+        if self.config.Lconst_penalty > 0:
+            # The running statistics are those of source images, which is what is drawn from later.
+            with frozen_statistics(self.netG):
+                encoded_fake = self.netG.encode(fake)
+            terms["const_loss"] = self.config.Lconst_penalty * losses.const_loss(encoded, encoded_fake)
+        return terms
+
+    def _random_state(self) -> tuple[Tensor, Tensor | None]:
+        on_cuda = self.device.type == "cuda"
+        return torch.get_rng_state(), torch.cuda.get_rng_state(self.device) if on_cuda else None
+
+    def _redraw(self, batch: Batch, random_state: tuple[Tensor, Tensor | None]) -> tuple[Tensor, Tensor]:
+        """Draw once more what was drawn from `random_state`: same dropout, statistics left alone."""
+        devices = [self.device] if self.device.type == "cuda" else []
+        with torch.random.fork_rng(devices), frozen_statistics(self.netG):
+            torch.set_rng_state(random_state[0])
+            if random_state[1] is not None:
+                torch.cuda.set_rng_state(random_state[1], self.device)
+            return self.forward(batch)
+
+    @torch.inference_mode()
+    def sample(self, source: Tensor, label: Tensor, weights: str = "auto") -> Tensor:
+        """Draw source [N, C, S, S] in the style of label [N], in eval mode; returns [N, C, S, S] in [-1, 1].
+
+        `weights` is `ema`, `raw`, or `auto`: the shadow where there is one. Neither weights nor
+        batch-norm statistics nor the training mode change.
+
+        Raises:
+            ValueError: for other `weights`, or for `ema` without a shadow.
+        """
+        if weights not in ("auto", "ema", "raw"):
+            raise ValueError(f"weights {weights!r} is not one of auto, ema, raw")
+        if weights == "ema" and self.ema is None:
+            raise ValueError("this model has no EMA weights")
+        net = self.netG if self.ema is None or weights == "raw" else self.ema.shadow
+        was_training = net.training
+        net.eval()
+        try:
+            return net(self._image(source), label.to(self.device))[0]
+        finally:
+            net.train(was_training)
+
+
+@contextlib.contextmanager
+def frozen_statistics(net: nn.Module) -> Iterator[None]:
+    """Within, batch norm in training mode normalises as ever but leaves its running statistics alone."""
+    norms = [m for m in net.modules() if isinstance(m, nn.BatchNorm2d) and m.track_running_stats]
+    for norm in norms:
+        norm.track_running_stats = False
+    try:
+        yield
+    finally:
+        for norm in norms:
+            norm.track_running_stats = True

@@ -1,0 +1,1 @@
+"""Everything around the networks: glyphs in, checkpoints and pictures out."""

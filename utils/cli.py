@@ -1,0 +1,80 @@
+"""What the scripts' command lines share: one-line errors, and values resolved from several places."""
+
+import argparse
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any, NoReturn
+
+TYPOGRAPHIC_FLAG = re.compile(r"^[‐-―−]+-*(?=[A-Za-z])")
+
+
+class UserError(Exception):
+    """A mistake that the user can mend; the message is one line that says how. Scripts exit with 2."""
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose errors are one line, and that takes no abbreviated flags."""
+
+    def __init__(self, **kwargs: Any):
+        super().__init__(allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter, **kwargs)
+
+    def parse_args(self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None):
+        args = sys.argv[1:] if args is None else list(args)
+        for arg in args:
+            if TYPOGRAPHIC_FLAG.match(arg):
+                name = TYPOGRAPHIC_FLAG.sub("", arg)
+                self.error(f"{arg} begins with a typographic dash, as copied from a web page: type --{name}")
+            if arg.partition("=")[0] == "--use_ema":
+                self.error("--use_ema is not needed: EMA is on by default, --ema_decay 0 turns it off")
+        return super().parse_args(args, namespace)
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: error: {' '.join(message.split())}\n")
+
+
+def add_flag(group: argparse._ArgumentGroup, name: str, help_text: str, default: Any = None, **kwargs: Any) -> None:
+    """Add --name to `group` with the parser default None: values are chosen by `resolve`, not by argparse."""
+    if default is not None:
+        help_text += f" (default {('off', 'on')[default] if isinstance(default, bool) else default})"
+    if isinstance(default, bool):
+        kwargs["action"] = argparse.BooleanOptionalAction
+    elif "action" not in kwargs:
+        kwargs.setdefault("metavar", name.rsplit("_", 1)[-1].upper())
+    group.add_argument(f"--{name}", default=None, help=help_text.replace("%", "%%"), **kwargs)
+
+
+def resolve(args: argparse.Namespace, *sources: Mapping[str, Any]) -> argparse.Namespace:
+    """Fill every flag that was not given from the first of `sources` that knows it."""
+    values = dict(vars(args))
+    for name, value in values.items():
+        if value is None:
+            values[name] = next((source[name] for source in sources if source.get(name) is not None), None)
+    return argparse.Namespace(**values)
+
+
+def at_least(minimum: int):
+    """An argparse type: an integer of `minimum` or more."""
+
+    def integer(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
+        if value < minimum:
+            raise argparse.ArgumentTypeError(f"{value} is less than {minimum}")
+        return value
+
+    return integer
+
+
+def step_or_latest(text: str) -> str:
+    """An argparse type for --resume: `latest` or a step."""
+    if text != "latest" and not re.fullmatch(r"[0-9]+", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is neither 'latest' nor a step number")
+    return text
+
+
+def abbreviate(text: str, length: int = 20) -> str:
+    """The first characters of a long list of characters, for a message."""
+    return text if len(text) <= length else f"{text[:length]}… ({len(text)} characters)"
