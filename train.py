@@ -223,7 +223,8 @@ def resolve_options(args: argparse.Namespace, config: dict | None, on_cuda: bool
     small = small_defaults(args) if bundled and not on_cuda else {}
     workers = {"num_workers": min(4, (os.cpu_count() or 2) - 1) if on_cuda else 0}
     options = resolve(args, saved, BUNDLED_FONTS if bundled else {}, small, workers, DEFAULTS)
-    if options.lr_D is None:
+    follows = saved.get("lr_D") == saved.get("lr")  # it was left out, so it goes where --lr goes
+    if options.lr_D is None or (args.lr is not None and args.lr_D is None and follows):
         options.lr_D = options.lr
     if options.embedding_num is None:
         options.embedding_num = len(options.dst_font)

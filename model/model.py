@@ -372,6 +372,7 @@ class Zi2ZiModel:
         """The terms of G's loss, weighted: fool D, keep the label, match the target, keep the encoding."""
         binary, category = self.netD(torch.cat([batch.source, fake], 1))
         terms = {
+            "const_loss": fake.new_zeros(()),
             "adv_loss": losses.adversarial_loss(binary, True),
             "category_loss": self.config.Lcategory_penalty * losses.category_loss(category, batch.label),
             "l1_loss": self.config.L1_penalty * losses.l1_loss(fake, batch.target),

@@ -101,25 +101,28 @@ def load_part(path: Path) -> dict[str, Any]:
 
 
 def load_weights(net: nn.Module, path: Path) -> None:
-    """Load a state dict file into `net`, strictly and by name, wholly or not at all.
+    """Load a state dict file into `net`; raises as `load_part` and `fit` do."""
+    fit(net, load_part(path), path)
+
+
+def fit(net: nn.Module, found: Mapping[str, Any], path: Path) -> None:
+    """Load the state dict `found`, read from `path`, into `net`: strictly, by name, wholly or not at all.
 
     Raises:
         UserError: naming the first keys that don't fit and the flag that is likely wrong.
     """
-    found, expected = load_part(path), net.state_dict()
+    expected = net.state_dict()
     problems = [f"{key} is missing" for key in expected if key not in found]
     problems += [f"{key} is unexpected" for key in found if key not in expected]
-    for key in expected.keys() & found.keys():
-        if not isinstance(found[key], torch.Tensor) or found[key].shape != expected[key].shape:
-            shape = tuple(getattr(found[key], "shape", ()))
-            problems.append(f"{key} is {shape}, not {tuple(expected[key].shape)}")
+    for key in expected:
+        shape = getattr(found.get(key), "shape", None)
+        if key in found and shape != expected[key].shape:
+            problems.append(f"{key} is {tuple(shape) if shape else 'no tensor'}, not {tuple(expected[key].shape)}")
     if problems:
+        more = f" and {len(problems) - 3} more" if len(problems) > 3 else ""
         flag = next((flag for mark, flag in LIKELY_FLAGS if any(mark in problem for problem in problems)), None)
         hint = f"; check {flag}" if flag else ""
-        raise UserError(
-            f"checkpoint {path} does not fit: {'; '.join(problems[:3])}"
-            f"{f' and {len(problems) - 3} more' if len(problems) > 3 else ''}{hint}"
-        )
+        raise UserError(f"checkpoint {path} does not fit: {'; '.join(problems[:3])}{more}{hint}")
     net.load_state_dict(found)
 
 

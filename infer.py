@@ -1,0 +1,234 @@
+"""Draw characters with a trained model: its EMA weights where there are any."""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from utils.cli import Parser, UserError, add_flag, at_least, step_or_latest
+
+if TYPE_CHECKING:  # the rest needs torch, and --help must not wait for that
+    from model import Zi2ZiModel
+    from utils.drawing import Drawing, Weights
+    from utils.render import GlyphRenderer
+
+DEFAULTS = {
+    "experiment_dir": "experiments/default",
+    "resume": "latest",
+    "weights": "auto",
+    "batch_size": 16,
+    "image_ext": "png",
+    "filename_rule": "unicode_hex",
+}
+# Known from the checkpoint; a flag confirms it or is an error.
+CONFIRMED_SIZES = ("image_size", "input_nc", "ngf", "ndf", "embedding_num", "embedding_dim")
+CONFIRMED_MODES = ("norm_type", "up_mode")
+CONFIRMED_BLUR = ("g_blur", "d_blur")
+
+
+def build_parser() -> Parser:
+    """The command line of infer.py."""
+    parser = Parser(prog="infer.py", description=__doc__)
+
+    def flag(group: argparse._ArgumentGroup, name: str, help_text: str, **kwargs) -> None:
+        add_flag(group, name, help_text, DEFAULTS.get(name), **kwargs)
+
+    what = parser.add_argument_group("what to draw (without any of these: the held-out characters, with a score)")
+    flag(what, "src_txt", "characters, or U+6C38")
+    flag(what, "src_txt_file", "text file of characters, UTF-8")
+    flag(what, "charset", "big5_1, big5, gb2312_1, gb2312, jis_1, ksx1001 or a text file")
+
+    how = parser.add_argument_group("how")
+    flag(how, "src_font", "font to draw from: .ttf, .otf, or .ttc#INDEX (default: the source font of the training)")
+    flag(how, "label", "labels to draw", nargs="+", type=at_least(0))
+    flag(how, "run_all_label", "draw every label", action="store_true")
+    flag(how, "weights", "auto (EMA where there is one), ema or raw", choices=("auto", "ema", "raw"))
+    flag(how, "compare", "also draw raw and EMA weights side by side, and score both", action="store_true")
+    flag(how, "batch_size", "characters drawn at once", type=at_least(1))
+
+    where = parser.add_argument_group("where")
+    flag(where, "experiment_dir", "folder of the experiment")
+    flag(where, "resume", "checkpoint to draw with: latest, or a step", type=step_or_latest)
+    flag(where, "gpu_ids", "CUDA device, -1 for the CPU, or mps (default: 0)", nargs="+", metavar="ID")
+    flag(where, "infer_dir", "folder for the drawings (default: EXPERIMENT_DIR/infer)")
+    flag(where, "image_ext", "png, jpg, bmp or tif", choices=("png", "jpg", "bmp", "tif"))
+    rules = ("unicode_hex", "unicode_int", "char", "seq")
+    flag(where, "filename_rule", "U+6C38, 27704, 永 or 00001", choices=rules)
+    flag(where, "skip_exist", "leave files that are there already as they are", action="store_true")
+
+    confirm = parser.add_argument_group("known from the checkpoint (accepted, and checked against it)")
+    for name in CONFIRMED_BLUR:
+        flag(confirm, name, "anti-aliased downsampling", action=argparse.BooleanOptionalAction)
+    for name in CONFIRMED_MODES:
+        flag(confirm, name, "as in train.py")
+    for name in CONFIRMED_SIZES:
+        flag(confirm, name, "as in train.py", type=int)
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run infer.py with `argv`; returns the exit code, exits with 2 on a mistake of the user's."""
+    parser = build_parser()
+    args = parser.parse_args(argv)
+    for name, value in DEFAULTS.items():
+        if getattr(args, name) is None:
+            setattr(args, name, value)
+    try:
+        return run(args)
+    except UserError as error:
+        parser.error(str(error))
+    except OSError as error:
+        print(f"{parser.prog}: error: {error.filename or 'writing'}: {error.strerror}", file=sys.stderr)
+        return 1
+
+
+def run(args: argparse.Namespace) -> int:
+    """Join the rooms and draw; returns 1 when a character could not be drawn."""
+    from model import Zi2ZiConfig, Zi2ZiModel
+    from utils import checkpoint, drawing
+    from utils.distributed import choose_device
+    from utils.experiment import FontData, Paths, read_config, write_json
+
+    device, warning = choose_device(args.gpu_ids)
+    paths = Paths(Path(args.experiment_dir))
+    config = read_config(paths)
+    if config is None:
+        raise UserError(f"{paths.config}: no such file; train first, or point --experiment_dir to an experiment")
+    if warning:
+        print(warning)
+    confirm(args, config["model"])
+    labels = choose_labels(args, config["data"]["labels"])
+
+    def load(kind: str) -> tuple["Weights", Zi2ZiModel]:
+        weights, said = drawing.find_weights(paths.checkpoint, args.resume, kind)
+        print(*said, sep="\n", end="\n" if said else "")
+        model = Zi2ZiModel(Zi2ZiConfig(**config["model"]), device, is_training=False)
+        checkpoint.fit(model.netG, weights.state_dict, weights.path)
+        return weights, model
+
+    weights, model = load(args.weights)
+    print(f"drawing with {weights.path}")
+    characters = choose_characters(args)
+    needs_truth = characters is None or args.compare
+    data = FontData.from_config(config["data"]) if needs_truth else None
+    font = source_font(args.src_font, config["data"]["src_font"])
+    folder = Path(args.infer_dir) if args.infer_dir else paths.root / "infer"
+    if characters is None:
+        characters = data.held_out
+        if not characters:
+            raise UserError("this experiment holds no characters out: name some with --src_txt or --charset")
+    drawings = drawing.plan(characters, labels, folder, args.filename_rule, args.image_ext)
+    failed = draw(model, font, drawings, folder, args, weights)
+
+    if needs_truth:
+        models = {"EMA" if weights.kind == "ema" else "raw": model}
+        if args.compare:
+            models = {"raw": load("raw")[1], "EMA": load("ema")[1]}
+        sheet = folder / ("compare.png" if args.compare else "sheet.png")
+        pairs = [(item.label, item.character) for item in drawings]
+        caption = f"{paths.root.name}, step {weights.step}"
+        data.source = font
+        scores = drawing.compare(models, data, pairs, sheet, args.batch_size, caption)
+        for heading, values in scores.items():
+            print(f"{heading}: " + ", ".join(f"{name} {value:.4f}" for name, value in values.items()))
+        if scores:
+            write_json(folder / "metrics.json", {"step": weights.step, "characters": len(pairs), **scores})
+        print(f"{sheet}")
+    return 1 if failed else 0
+
+
+def draw(
+    model: "Zi2ZiModel",
+    font: "GlyphRenderer",
+    drawings: "list[Drawing]",
+    folder: Path,
+    args: argparse.Namespace,
+    weights: "Weights",
+) -> int:
+    """Draw every file and write the manifest, also of a run that is interrupted; returns the number that failed."""
+    from utils import drawing
+
+    folder.mkdir(parents=True, exist_ok=True)
+    entries = []
+    try:
+        for entry in drawing.draw_files(model, font, drawings, args.batch_size, args.skip_exist):
+            entries.append(entry)
+    finally:
+        header = {"step": weights.step, "weights": weights.kind, "image_size": model.config.image_size}
+        drawing.write_manifest(folder, header, entries)
+    failed = [entry for entry in entries if "error" in entry]
+    for entry in failed[:10]:
+        print(f"{entry['character']} ({entry['codepoint']}), label {entry['label']}: {entry['error']}", file=sys.stderr)
+    if len(failed) > 10:
+        print(f"and {len(failed) - 10} more: see {folder / 'manifest.json'}", file=sys.stderr)
+    print(f"{len(entries) - len(failed)} of {len(entries)} glyphs are in {folder}")
+    return len(failed)
+
+
+def confirm(args: argparse.Namespace, model: dict) -> None:
+    """Check the flags that describe the networks, and say which were left to the checkpoint.
+
+    Raises:
+        UserError: when a flag contradicts the checkpoint.
+    """
+    for name in CONFIRMED_SIZES + CONFIRMED_MODES + CONFIRMED_BLUR:
+        given = getattr(args, name)
+        if given is not None and given != model[name]:
+            flag = f"--no-{name}" if given is False else f"--{name}" if given is True else f"--{name} {given}"
+            raise UserError(f"{flag} contradicts the checkpoint, whose {name} is {model[name]}: leave the flag out")
+        if given is None and model[name] is True:
+            print(f"--{name} is taken from the checkpoint")
+
+
+def choose_labels(args: argparse.Namespace, names: list[str]) -> list[int]:
+    """The labels to draw: --run_all_label, --label, or 0.
+
+    Raises:
+        UserError: for a label that was not trained.
+    """
+    if args.run_all_label:
+        return list(range(len(names)))
+    labels = list(dict.fromkeys(args.label or [0]))
+    for label in labels:
+        if label >= len(names):
+            known = ", ".join(f"{number} {name}" for number, name in enumerate(names))
+            raise UserError(f"--label {label}: the experiment has the labels {known}")
+    return labels
+
+
+def choose_characters(args: argparse.Namespace) -> str | None:
+    """The characters that the flags name, each once; None when they name none.
+
+    Raises:
+        UserError: when a flag names no character that could be drawn.
+    """
+    from utils.charset import parse_text, read_charset, read_text_file, unique
+
+    chosen = []
+    if args.src_txt is not None:
+        chosen.append(parse_text(args.src_txt))
+        if not chosen[-1]:
+            raise UserError("--src_txt holds no character")
+    if args.src_txt_file is not None:
+        chosen.append(read_text_file(Path(args.src_txt_file)))
+    if args.charset is not None:
+        chosen.append(read_charset(args.charset))
+    return unique("".join(chosen)) if chosen else None
+
+
+def source_font(spec: str | None, record: dict) -> "GlyphRenderer":
+    """The font to draw from: that of the training, placed as in training, or another, placed by its own em."""
+    from utils.experiment import open_recorded
+    from utils.render import GlyphRenderer
+
+    if spec is None:
+        return open_recorded(record)
+    font = GlyphRenderer(spec)
+    if font.sha256() == record["sha256"]:
+        return open_recorded(record, spec)
+    print(f"{font.name} is not {record['name']}, the source font of the training: its drawings may be worse")
+    return font
+
+
+if __name__ == "__main__":
+    sys.exit(main())
