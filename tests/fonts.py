@@ -1,0 +1,53 @@
+"""Small fonts made for the tests: squares and bars at known places."""
+
+from pathlib import Path
+
+from fontTools.fontBuilder import FontBuilder
+from fontTools.pens.t2CharStringPen import T2CharStringPen
+from fontTools.pens.ttGlyphPen import TTGlyphPen
+from fontTools.ttLib import TTCollection, TTFont
+
+Box = tuple[int, int, int, int]  # left, bottom, right, top in font units
+
+
+def make_font(path: Path, glyphs: dict[str, Box | None], family: str = "Boxes", **metrics: int) -> Path:
+    """A font with one box a character; None is a character whose glyph is empty. .otf is CFF, else TrueType."""
+    upem = metrics.get("upem", 1000)
+    ascent, descent = metrics.get("ascent", 880), metrics.get("descent", -120)
+    names = [".notdef", *(f"u{ord(character):X}" for character in glyphs)]
+    is_ttf = path.suffix != ".otf"
+    builder = FontBuilder(upem, isTTF=is_ttf)
+    builder.setupGlyphOrder(names)
+    builder.setupCharacterMap({ord(character): f"u{ord(character):X}" for character in glyphs})
+    drawn = {}
+    for name, box in zip(names, [None, *glyphs.values()], strict=True):
+        pen = TTGlyphPen(None) if is_ttf else T2CharStringPen(upem, None)
+        if box:
+            left, bottom, right, top = box
+            pen.moveTo((left, bottom))
+            for point in ((left, top), (right, top), (right, bottom)):
+                pen.lineTo(point)
+            pen.closePath()
+        drawn[name] = pen.glyph() if is_ttf else pen.getCharString()
+    if is_ttf:
+        builder.setupGlyf(drawn)
+    else:
+        builder.setupCFF(family, {}, drawn, {})
+    lefts = [box[0] if box else 0 for box in (None, *glyphs.values())]
+    builder.setupHorizontalMetrics({name: (upem, left) for name, left in zip(names, lefts, strict=True)})
+    builder.setupHorizontalHeader(
+        ascent=metrics.get("hhea_ascent", ascent), descent=metrics.get("hhea_descent", descent)
+    )
+    builder.setupOS2(sTypoAscender=ascent, sTypoDescender=descent)
+    builder.setupNameTable({"familyName": family, "styleName": "Regular"})
+    builder.setupPost()
+    builder.save(path)
+    return path
+
+
+def make_collection(path: Path, fonts: list[Path]) -> Path:
+    """A .ttc of several fonts."""
+    collection = TTCollection()
+    collection.fonts = [TTFont(font) for font in fonts]
+    collection.save(path)
+    return path
