@@ -115,6 +115,9 @@ def main(argv: list[str] | None = None) -> int:
         return run(args)
     except UserError as error:
         parser.error(str(error))
+    except OSError as error:
+        print(f"{parser.prog}: error: {error.filename or 'writing'}: {error.strerror}", file=sys.stderr)
+        return 1
 
 
 def run(args: argparse.Namespace) -> int:

@@ -305,19 +305,17 @@ class Zi2ZiModel:
         """
         if label.min() < 0 or label.max() >= self.config.embedding_num:
             raise ValueError(f"label {int(label.max())} is beyond embedding_num {self.config.embedding_num}")
-        parts = (
-            label.to(self.device, non_blocking=True).chunk(self.config.accum_steps),
-            self._image(source).chunk(self.config.accum_steps),
-            self._image(target).chunk(self.config.accum_steps),
-        )
+        self.batch = Batch(label.to(self.device, non_blocking=True), self._image(source), self._image(target))
+        parts = (tensor.chunk(self.config.accum_steps) for tensor in self.batch)
         self.micro_batches = [Batch(*part) for part in zip(*parts, strict=True)]
 
     def _image(self, image: Tensor) -> Tensor:
         dtype = next(self.netG.parameters()).dtype
         return image.to(self.device, dtype, non_blocking=True, memory_format=torch.channels_last)
 
-    def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Draw a batch with the generator as it stands: (fake [N, C, S, S], encoded [N, E])."""
+    def forward(self, batch: Batch | None = None) -> tuple[Tensor, Tensor]:
+        """Draw a batch, by default that of `set_input`, as in training: (fake [N, C, S, S], encoded [N, E])."""
+        batch = batch or self.batch
         return self.netG(batch.source, batch.label)
 
     def optimize_parameters(self) -> dict[str, Tensor]:

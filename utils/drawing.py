@@ -51,7 +51,7 @@ def find_weights(folder: Path, resume: str, kind: str) -> tuple[Weights, list[st
     wanted = parts["ema"] + parts["raw"] if kind == "auto" else parts[kind]
     present = sorted({step for part in wanted for step in checkpoint.steps_with(folder, part)}, reverse=True)
     if not present:
-        raise UserError(f"{folder} has no {' or '.join(f'STEP_{part}.pth' for part in wanted)}: train first")
+        raise UserError(f"{folder} has no {' or '.join(wanted)} of any step: train first")
     said = []
     if resume == "latest":
         complete = set(checkpoint.steps_with(folder, checkpoint.STATE)) or set(present)
@@ -64,12 +64,13 @@ def find_weights(folder: Path, resume: str, kind: str) -> tuple[Weights, list[st
     for step in steps:
         for part in wanted:
             path = checkpoint.part_path(folder, step, part)
-            found = "ema" if part == checkpoint.EMA_GENERATOR else "raw"
-            if kind == "auto" and found == "ema" and not path.is_file():
-                said.append(f"step {step} has no EMA weights: drawing with {step}_{checkpoint.GENERATOR}.pth")
+            is_ema = part == checkpoint.EMA_GENERATOR
+            if is_ema and kind == "auto" and not path.is_file():
+                raw = checkpoint.part_path(folder, step, checkpoint.GENERATOR)
+                said.append(f"step {step} has no EMA weights: drawing with {raw.name}")
                 continue
             try:
-                return Weights(step, found, path, checkpoint.load_part(path)), said
+                return Weights(step, "ema" if is_ema else "raw", path, checkpoint.load_part(path)), said
             except UserError as error:
                 if resume != "latest":
                     raise

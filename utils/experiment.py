@@ -142,9 +142,9 @@ class FontData:
 
     def summary(self) -> list[str]:
         """What is used and what is left out, one line each."""
-        lines = [f"source {self.source.name}, from {self.source.path.name}"]
+        lines = [f"source {self.source.title}"]
         lines += [
-            f"label {label} {target.name}, from {target.path.name}: {sum(map(target.covers, self.train))} characters "
+            f"label {label} {target.title}: {sum(map(target.covers, self.train))} characters "
             f"to train on, {sum(map(target.covers, self.held_out))} held out"
             for label, target in enumerate(self.targets)
         ]

@@ -103,6 +103,13 @@ class GlyphRenderer:
         parts = (part.decode("utf-8", "replace") for part in (self.face.family_name, self.face.style_name) if part)
         return " ".join(part for part in parts if part != "Regular") or self.path.stem
 
+    @property
+    def title(self) -> str:
+        """The font's name and file; of a collection, also which of its fonts this is."""
+        count = self.face.num_faces
+        which = f", font {self.index} of {count}: choose with #0 to #{count - 1}" if count > 1 else ""
+        return f"{self.name}, from {self.path.name}{which}"
+
     def _em_placement(self) -> Placement:
         with TTFont(self.path, fontNumber=self.index, lazy=True) as font:
             units_per_em, typo, hhea = font["head"].unitsPerEm, font.get("OS/2"), font["hhea"]

@@ -1,0 +1,221 @@
+"""Every flag is read and has an effect; mistakes are one line and exit with 2."""
+
+import argparse
+import json
+import re
+import subprocess
+import sys
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+import torch
+
+import infer
+import train
+from model import Zi2ZiConfig
+from tests.conftest import run_train
+from tests.fonts import make_font
+from utils import training
+
+ROOT = Path(__file__).parent.parent
+
+# Each flag of train.py with a value that must change what a run of two steps leaves behind.
+TRAIN_FLAGS = {
+    **{"src_font": "MADE:s", "dst_font": "MADE:t", "charset": "MADE:c", "split_ratio": "0.5", "augment": False},
+    **{"image_size": "96", "input_nc": "3", "ngf": "5", "ndf": "3", "embedding_num": "4", "embedding_dim": "9"},
+    **{"norm_type": "instance", "up_mode": "upsample", "g_blur": True, "d_blur": True, "dropout": "0.1"},
+    **{"epoch": "1", "max_steps": "3", "batch_size": "3", "accum_steps": "2", "lr": "0.01", "lr_D": "0.01"},
+    **{"L1_penalty": "1", "Lconst_penalty": "0", "Lcategory_penalty": "9", "ema_decay": "0.01", "random_seed": "5"},
+    **{"checkpoint_steps": "1", "sample_steps": "1"},
+}
+# Flags that need a run of their own, below.
+TESTED_APART = {
+    *("experiment_dir", "gpu_ids", "resume", "overwrite", "keep_checkpoints", "checkpoint_only_last"),
+    *("num_workers", "max_minutes", "schedule"),
+}
+INFER_FLAGS = {
+    *("src_txt", "src_txt_file", "charset", "src_font", "label", "run_all_label", "weights", "compare", "batch_size"),
+    *("experiment_dir", "resume", "gpu_ids", "infer_dir", "image_ext", "filename_rule", "skip_exist"),
+    *infer.CONFIRMED_SIZES,
+    *infer.CONFIRMED_MODES,
+    *infer.CONFIRMED_BLUR,
+}
+
+
+def names(parser: argparse.ArgumentParser) -> set[str]:
+    return {action.dest for action in parser._actions} - {"help"}
+
+
+def fingerprint(folder: Path) -> dict[str, object]:
+    """Everything a run leaves: the bytes of the weights, and the files."""
+    found: dict[str, object] = {"files": sorted(path.name for path in folder.rglob("*") if path.is_file())}
+    for part in ("net_G", "net_D", "net_G_EMA"):
+        newest = max(folder.glob(f"checkpoint/*_{part}.pth"), key=lambda path: int(path.name.split("_")[0]))
+        state = torch.load(newest, weights_only=True)
+        found[part] = {key: tensor.double().sum().item() for key, tensor in state.items()}
+    return found
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """Two small fonts and a text file."""
+    folder = tmp_path_factory.mktemp("made")
+    characters = "一二三人大小中上下天"
+    make_font(folder / "s.ttf", {c: (100, 0, 300 + 50 * i, 700) for i, c in enumerate(characters)})
+    make_font(folder / "t.ttf", {c: (100, 100, 900, 200 + 50 * i) for i, c in enumerate(characters)})
+    (folder / "c.txt").write_text(characters[:8], encoding="utf-8")
+    return folder
+
+
+def made_flags(made: Path) -> list[str]:
+    return ["--src_font", str(made / "s.ttf"), "--dst_font", str(made / "t.ttf")]
+
+
+@pytest.fixture(scope="module")
+def base(made, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("base")
+    assert run_train(folder, *made_flags(made), "--max_steps", 2) == 0
+    return fingerprint(folder)
+
+
+def test_every_flag_is_tested():
+    assert names(train.build_parser()) == TRAIN_FLAGS.keys() | TESTED_APART
+    assert names(infer.build_parser()) == INFER_FLAGS
+
+
+def test_a_run_repeats(made, base, tmp_path):
+    assert run_train(tmp_path, *made_flags(made), "--max_steps", 2) == 0
+    assert fingerprint(tmp_path) == base
+
+
+@pytest.mark.parametrize("flag", TRAIN_FLAGS)
+def test_a_flag_of_train_has_an_effect(flag, made, base, tmp_path):
+    value = TRAIN_FLAGS[flag]
+    if isinstance(value, str) and value.startswith("MADE:"):
+        value = made / {"s": "t.ttf", "t": "s.ttf", "c": "c.txt"}[value[-1]]
+    given = [f"--{'' if value else 'no-'}{flag}"] if isinstance(value, bool) else [f"--{flag}", str(value)]
+    length = [] if flag in ("max_steps", "epoch") else ["--max_steps", 2]
+    assert run_train(tmp_path, *made_flags(made), *length, *given) == 0
+    assert fingerprint(tmp_path) != base
+
+
+def test_schedule_halves_the_rate(made, tmp_path):
+    assert run_train(tmp_path, *made_flags(made), "--epoch", 5, "--schedule", 2, "--batch_size", 9) == 0
+    rows = (tmp_path / "losses.csv").read_text().splitlines()[1:]
+    assert [float(row.split(",")[2]) for row in rows] == [0.001, 0.001, 0.0005, 0.0005, 0.00025]
+
+
+def test_retention_flags(made, tmp_path):
+    flags = [*made_flags(made), "--max_steps", 5, "--checkpoint_steps", 1]
+    kept = {}
+    for name, extra in {"3": [], "2": ["--keep_checkpoints", 2], "1": ["--checkpoint_only_last"]}.items():
+        assert run_train(tmp_path / name, *flags, *extra) == 0
+        kept[name] = sorted(path.name for path in (tmp_path / name / "checkpoint").glob("*_state.pth"))
+    assert kept["3"] == ["3_state.pth", "4_state.pth", "5_state.pth"]
+    assert kept["2"] == ["4_state.pth", "5_state.pth"]
+    assert kept["1"] == ["5_state.pth"]
+
+
+def test_num_workers_reaches_the_loader_and_changes_no_weight(made, base, tmp_path, monkeypatch):
+    seen, real = [], training.training_loader
+
+    def spy(dataset, sampler, num_workers, pin_memory):
+        seen.append(num_workers)
+        return real(dataset, sampler, num_workers, pin_memory)
+
+    monkeypatch.setattr(training, "training_loader", spy)
+    assert run_train(tmp_path, *made_flags(made), "--max_steps", 2, "--num_workers", 2) == 0
+    assert seen == [2]
+    assert fingerprint(tmp_path) == base
+
+
+def test_max_minutes_fixes_the_length_once(made, tmp_path, capsys):
+    flags = [*made_flags(made), "--max_minutes", 0.02]
+    assert run_train(tmp_path, *flags) == 0
+    steps = json.loads((tmp_path / "config.json").read_text(encoding="utf-8"))["training"]["max_steps"]
+    assert steps >= training.TIMED_STEPS
+    assert (tmp_path / "checkpoint" / f"{steps}_state.pth").exists()
+    capsys.readouterr()
+    assert run_train(tmp_path, *flags, "--resume", "latest") == 0
+    assert f"step {steps}: this run is finished" in capsys.readouterr().out
+
+
+def test_gpu_ids_minus_1_is_the_cpu_without_a_warning(made, tmp_path, capsys):
+    flags = [*made_flags(made), "--max_steps", 1]
+    assert run_train(tmp_path / "a", *flags) == 0
+    assert "WARNING" not in capsys.readouterr().out
+    if not torch.cuda.is_available():
+        assert run_train(tmp_path / "b", *flags, "--gpu_ids", 0) == 0
+        assert capsys.readouterr().out.count("WARNING: no CUDA device") == 1
+
+
+def test_without_ema_there_is_no_ema_file(made, tmp_path):
+    assert run_train(tmp_path, *made_flags(made), "--max_steps", 1, "--ema_decay", 0) == 0
+    assert sorted(p.name for p in tmp_path.glob("checkpoint/*")) == ["1_net_D.pth", "1_net_G.pth", "1_state.pth"]
+
+
+def test_defaults_are_those_of_the_config():
+    """The table for --help, which must not import torch, and the dataclass agree."""
+    for field in fields(Zi2ZiConfig):
+        if field.name in train.DEFAULTS:
+            assert train.DEFAULTS[field.name] == field.default, field.name
+    assert {field.name for field in fields(Zi2ZiConfig)} - train.DEFAULTS.keys() == {"embedding_num", "lr_D"}
+
+
+@pytest.mark.parametrize("script", ["train.py", "infer.py"])
+def test_help_needs_no_torch(script):
+    code = f"import sys; sys.modules['torch'] = None; import {script[:-3]} as script; script.main(['--help'])"
+    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    assert "--g_blur" in result.stdout
+
+
+# ------------------------------------------------------------------------------------------------ mistakes
+
+
+@pytest.mark.parametrize(
+    ("script", "flags", "words"),
+    [
+        ("train", "--use_ema", "EMA is on by default, --ema_decay 0 turns it off"),
+        ("infer", "--use_ema", "EMA is on by default"),
+        ("train", "–g_blur", "typographic dash.*type --g_blur"),
+        ("train", "—-g_blur", "type --g_blur"),
+        ("train", "−−batch_size 4", "type --batch_size"),
+        ("train", "--batch 4", "unrecognized arguments"),
+        ("train", "--batch_size 0", "batch_size.*0 is less than 1"),
+        ("train", "--batch_size many", "'many' is not a whole number"),
+        ("train", "--image_size 200", "image_size 200.*use 192 or 256"),
+        ("train", "--ema_decay 1", "ema_decay 1.0 is not in"),
+        ("train", "--lr 0", "lr 0.0 is not a number above 0"),
+        ("train", "--split_ratio 1", "split_ratio 1.0"),
+        ("train", "--src_font a.ttf", "go together"),
+        ("train", "--src_font no.ttf --dst_font no.ttf", "no.ttf: no such file"),
+        ("train", "--charset nowhere", "neither a charset"),
+        ("train", "--embedding_num 0", "embedding_num 0 has no room for 1"),
+        ("train", "--gpu_ids 0 1", "one process works on one device"),
+        ("train", "--gpu_ids first", "gpu_ids first: expected a number"),
+        ("train", "--resume newest", "neither 'latest' nor a step"),
+        ("train", "--resume 10", "no complete step 10"),
+        ("train", "--resume latest --overwrite", "contradict"),
+        ("train", "--checkpoint_only_last --keep_checkpoints 2", "contradicts --keep_checkpoints 2"),
+        ("train", "--max_minutes -1", "max_minutes -1.0"),
+        ("train", "--up_mode nearest", "invalid choice: 'nearest'"),
+        ("infer", "", "train first"),
+    ],
+)
+def test_a_mistake_is_one_line(script, flags, words, tmp_path, capsys):
+    main = {"train": train.main, "infer": infer.main}[script]
+    with pytest.raises(SystemExit) as caught:
+        main([*flags.split(), "--experiment_dir", str(tmp_path / "run")])
+    assert caught.value.code == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"{script}.py: error: ")
+    assert error.count("\n") == 1
+    assert re.search(words, error), error
+    assert not list(tmp_path.rglob("*.pth"))
+
+
+def test_a_dash_in_a_text_is_no_flag(trained, tmp_path):
+    code = infer.main(["--experiment_dir", str(trained), "--src_txt", "—", "--infer_dir", str(tmp_path)])
+    assert code == 1
