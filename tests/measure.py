@@ -60,6 +60,8 @@ def measure(folder: Path, read: Callable[[np.ndarray], str] | None) -> None:
     """Print the table of one experiment."""
     paths = Paths(folder)
     config = read_config(paths)
+    if config is None:
+        sys.exit(f"{paths.config}: no such file; usage: python -m tests.measure EXPERIMENT_DIR [...]")
     data = FontData.from_config(config["data"])
     pairs = covered_pairs(data.held_out, data.targets)
     labels = [label for label, _ in pairs]
