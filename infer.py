@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from utils.cli import Parser, UserError, add_flag, at_least, step_or_latest
+from utils.cli import Parser, UserError, add_flag, at_least, resolve, run_script, step_or_latest
 
 if TYPE_CHECKING:  # the rest needs torch, and --help must not wait for that
     from model import Zi2ZiModel
@@ -68,18 +68,7 @@ def build_parser() -> Parser:
 
 def main(argv: list[str] | None = None) -> int:
     """Run infer.py with `argv`; returns the exit code, exits with 2 on a mistake of the user's."""
-    parser = build_parser()
-    args = parser.parse_args(argv)
-    for name, value in DEFAULTS.items():
-        if getattr(args, name) is None:
-            setattr(args, name, value)
-    try:
-        return run(args)
-    except UserError as error:
-        parser.error(str(error))
-    except OSError as error:
-        print(f"{parser.prog}: error: {error.filename or 'writing'}: {error.strerror}", file=sys.stderr)
-        return 1
+    return run_script(build_parser(), run, argv)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -89,6 +78,7 @@ def run(args: argparse.Namespace) -> int:
     from utils.distributed import choose_device
     from utils.experiment import FontData, Paths, read_config, write_json
 
+    args = resolve(args, DEFAULTS)
     device, warning = choose_device(args.gpu_ids)
     paths = Paths(Path(args.experiment_dir))
     config = read_config(paths)

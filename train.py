@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from utils.cli import Parser, UserError, add_flag, at_least, resolve, step_or_latest
+from utils.cli import Parser, UserError, add_flag, at_least, resolve, run_script, step_or_latest
 
 if TYPE_CHECKING:  # the rest needs torch, and --help must not wait for that
     from utils.experiment import Paths
@@ -109,15 +109,7 @@ def build_parser() -> Parser:
 
 def main(argv: list[str] | None = None) -> int:
     """Run train.py with `argv`; returns the exit code, exits with 2 on a mistake of the user's."""
-    parser = build_parser()
-    args = parser.parse_args(argv)
-    try:
-        return run(args)
-    except UserError as error:
-        parser.error(str(error))
-    except OSError as error:
-        print(f"{parser.prog}: error: {error.filename or 'writing'}: {error.strerror}", file=sys.stderr)
-        return 1
+    return run_script(build_parser(), run, argv)
 
 
 def run(args: argparse.Namespace) -> int:
