@@ -3,14 +3,16 @@
 import argparse
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from utils.cli import Parser, UserError, add_flag, at_least, resolve, run_script, step_or_latest
+from utils.cli import Parser, UserError, abbreviate, add_flag, at_least, resolve, run_script, say, step_or_latest
 
 if TYPE_CHECKING:  # the rest needs torch, and --help must not wait for that
     from model import Zi2ZiModel
-    from utils.drawing import Drawing, Weights
+    from utils.dataset import PairData
+    from utils.drawing import Drawing
     from utils.render import GlyphRenderer
+    from utils.weights import Weights
 
 DEFAULTS = {
     "experiment_dir": "experiments/default",
@@ -36,6 +38,7 @@ def build_parser() -> Parser:
     what = parser.add_argument_group("what to draw (without any of these: the held-out characters, with a score)")
     flag(what, "src_txt", "characters, or U+6C38")
     flag(what, "src_txt_file", "text file of characters, UTF-8")
+    flag(what, "obj_path", "train.obj or val.obj file, or a folder of such pictures, whose pairs are drawn and scored")
     flag(what, "charset", "big5_1, big5, gb2312_1, gb2312, jis_1, ksx1001 or a text file")
 
     how = parser.add_argument_group("how")
@@ -72,86 +75,133 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Join the rooms and draw; returns 1 when a character could not be drawn."""
+    """Join the rooms and draw; returns 1 when something could not be drawn."""
     from model import Zi2ZiConfig, Zi2ZiModel
     from utils import checkpoint, drawing
     from utils.distributed import choose_device
-    from utils.experiment import FontData, Paths, read_config, write_json
+    from utils.experiment import Paths, read_config, write_json
+    from utils.weights import find_weights, foreign_config, weights_folder
 
     args = resolve(args, DEFAULTS)
     device, warning = choose_device(args.gpu_ids)
     paths = Paths(Path(args.experiment_dir))
-    config = read_config(paths)
-    if config is None:
+    config, checkpoints = read_config(paths), weights_folder(paths)
+    if config is None and not checkpoints.is_dir():
         raise UserError(f"{paths.config}: no such file; train first, or point --experiment_dir to an experiment")
-    if warning:
-        print(warning)
+    say(warning)
+    weights, said = find_weights(checkpoints, args.resume, args.weights)
+    if config is None:
+        config, assumed = foreign_config(weights, args.image_size)
+        said += assumed
+    say(*said)
     confirm(args, config["model"])
-    labels = choose_labels(args, config["data"]["labels"])
 
-    def load(kind: str) -> tuple["Weights", Zi2ZiModel]:
-        weights, said = drawing.find_weights(paths.checkpoint, args.resume, kind)
-        print(*said, sep="\n", end="\n" if said else "")
+    def load(weights: "Weights") -> Zi2ZiModel:
         model = Zi2ZiModel(Zi2ZiConfig(**config["model"]), device, is_training=False)
         checkpoint.fit(model.netG, weights.state_dict, weights.path)
-        return weights, model
+        return model
 
-    weights, model = load(args.weights)
-    print(f"drawing with {weights.path}")
-    characters = choose_characters(args)
-    needs_truth = characters is None or args.compare
-    data = FontData.from_config(config["data"]) if needs_truth else None
-    font = source_font(args.src_font, config["data"]["src_font"])
+    model = load(weights)
+    say(f"drawing with {weights.path}")
     folder = Path(args.infer_dir) if args.infer_dir else paths.root / "infer"
-    if characters is None:
-        characters = data.held_out
-        if not characters:
-            raise UserError("this experiment holds no characters out: name some with --src_txt or --charset")
-    drawings = drawing.plan(characters, labels, folder, args.filename_rule, args.image_ext)
-    failed = draw(model, font, drawings, folder, args, weights)
+    job = choose_job(args, config, folder)
+    failed = draw(model, job, folder, args, weights)
 
-    if needs_truth:
+    if job.truth is not None or args.compare:
         models = {"EMA" if weights.kind == "ema" else "raw": model}
         if args.compare:
-            models = {"raw": load("raw")[1], "EMA": load("ema")[1]}
+            both = {"raw": "raw", "EMA": "ema"}
+            models = {name: load(find_weights(checkpoints, args.resume, kind)[0]) for name, kind in both.items()}
         sheet = folder / ("compare.png" if args.compare else "sheet.png")
-        pairs = [(item.label, item.character) for item in drawings]
+        pairs = [(item.label, item.key) for item in job.drawings]
         caption = f"{paths.root.name}, step {weights.step}"
-        data.source = font
-        scores = drawing.compare(models, data, pairs, sheet, args.batch_size, caption)
+        scores = drawing.compare(models, job.source, job.truth, pairs, sheet, args.batch_size, caption)
         for heading, values in scores.items():
-            print(f"{heading}: " + ", ".join(f"{name} {value:.4f}" for name, value in values.items()))
+            say(f"{heading}: " + ", ".join(f"{name} {value:.4f}" for name, value in values.items()))
         if scores:
             write_json(folder / "metrics.json", {"step": weights.step, "characters": len(pairs), **scores})
-        print(f"{sheet}")
+        say(str(sheet))
     return 1 if failed else 0
 
 
-def draw(
-    model: "Zi2ZiModel",
-    font: "GlyphRenderer",
-    drawings: "list[Drawing]",
-    folder: Path,
-    args: argparse.Namespace,
-    weights: "Weights",
-) -> int:
+class Job(NamedTuple):
+    """What there is to draw."""
+
+    source: Any  # renders what is drawn from
+    truth: "PairData | None"  # what the drawings are compared with
+    drawings: "list[Drawing]"
+    failed: tuple[dict, ...] = ()  # manifest entries of what can't be drawn at all
+
+
+def choose_job(args: argparse.Namespace, config: dict, folder: Path) -> Job:
+    """What the flags ask for: the records of a file, characters, or what was held out of the training.
+
+    Raises:
+        UserError: when the flags name nothing that can be drawn.
+    """
+    from utils.drawing import plan, plan_records
+    from utils.experiment import data_from_config
+
+    known, characters = config["data"], choose_characters(args)
+    if args.obj_path is not None:
+        if characters is not None or args.label or args.run_all_label or args.src_font:
+            raise UserError("--obj_path draws pairs under their own labels: leave out texts, labels and --src_font")
+        return records_of(args, config["model"], folder)
+    if characters is None and known["kind"] == "records":
+        data = data_from_config(known)
+        if not data.held_out_pairs:
+            raise UserError("this experiment holds no pairs out: name some characters, or a file with --obj_path")
+        return Job(data, data, plan_records(data.held_out_pairs, folder, args.image_ext))
+    labels = choose_labels(args, known["labels"])
+    if known["kind"] == "fonts":
+        source = source_font(args.src_font, known["src_font"])
+        truth = data_from_config(known) if characters is None or args.compare else None
+        characters = characters or truth.held_out
+        if not characters:
+            raise UserError("this experiment holds no characters out: name some with --src_txt or --charset")
+    else:
+        if characters is None or args.src_font is None:
+            raise UserError("these weights come without a font: give --src_font and --src_txt, or --obj_path")
+        source, truth = framed_font(args.src_font, known.get("frame")), None
+    return Job(source, truth, plan(characters, labels, folder, args.filename_rule, args.image_ext))
+
+
+def records_of(args: argparse.Namespace, model: dict, folder: Path) -> Job:
+    """The records of --obj_path, under their own labels.
+
+    Raises:
+        UserError: when there are none, or one has a label that the model lacks.
+    """
+    from utils.drawing import plan_records
+    from utils.record_data import RecordData, open_records
+
+    data = RecordData(open_records(Path(args.obj_path)), None, model["input_nc"])
+    say(*data.summary())
+    most = model["embedding_num"]
+    if len(data.labels) > most:
+        raise UserError(f"{args.obj_path} has the label {data.labels[-1]}, the weights have {most} labels")
+    failed = tuple({"record": number, "error": reason} for number, reason in data.dropped.items())
+    return Job(data, data, plan_records(data.train_pairs, folder, args.image_ext), failed)
+
+
+def draw(model: "Zi2ZiModel", job: Job, folder: Path, args: argparse.Namespace, weights: "Weights") -> int:
     """Draw every file and write the manifest, also of a run that is interrupted; returns the number that failed."""
     from utils import drawing
 
     folder.mkdir(parents=True, exist_ok=True)
-    entries = []
+    entries = list(job.failed)
     try:
-        for entry in drawing.draw_files(model, font, drawings, args.batch_size, args.skip_exist):
+        for entry in drawing.draw_files(model, job.source, job.drawings, args.batch_size, args.skip_exist):
             entries.append(entry)
     finally:
         header = {"step": weights.step, "weights": weights.kind, "image_size": model.config.image_size}
         drawing.write_manifest(folder, header, entries)
     failed = [entry for entry in entries if "error" in entry]
     for entry in failed[:10]:
-        print(f"{entry['character']} ({entry['codepoint']}), label {entry['label']}: {entry['error']}", file=sys.stderr)
+        print(f"{drawing.title_of(entry)}: {entry['error']}", file=sys.stderr)
     if len(failed) > 10:
         print(f"and {len(failed) - 10} more: see {folder / 'manifest.json'}", file=sys.stderr)
-    print(f"{len(entries) - len(failed)} of {len(entries)} glyphs are in {folder}")
+    say(f"{len(entries) - len(failed)} of {len(entries)} glyphs are in {folder}")
     return len(failed)
 
 
@@ -163,11 +213,13 @@ def confirm(args: argparse.Namespace, model: dict) -> None:
     """
     for name in CONFIRMED_SIZES + CONFIRMED_MODES + CONFIRMED_BLUR:
         given = getattr(args, name)
+        if name not in model:  # weights without their discriminator
+            continue
         if given is not None and given != model[name]:
             flag = f"--no-{name}" if given is False else f"--{name}" if given is True else f"--{name} {given}"
             raise UserError(f"{flag} contradicts the checkpoint, whose {name} is {model[name]}: leave the flag out")
         if given is None and model[name] is True:
-            print(f"--{name} is taken from the checkpoint")
+            say(f"--{name} is taken from the checkpoint")
 
 
 def choose_labels(args: argparse.Namespace, names: list[str]) -> list[int]:
@@ -181,8 +233,8 @@ def choose_labels(args: argparse.Namespace, names: list[str]) -> list[int]:
     labels = list(dict.fromkeys(args.label or [0]))
     for label in labels:
         if label >= len(names):
-            known = ", ".join(f"{number} {name}" for number, name in enumerate(names))
-            raise UserError(f"--label {label}: the experiment has the labels {known}")
+            known = ", ".join(name if name == str(number) else f"{number} {name}" for number, name in enumerate(names))
+            raise UserError(f"--label {label}: there are the labels {abbreviate(known, 200)}")
     return labels
 
 
@@ -208,7 +260,7 @@ def choose_characters(args: argparse.Namespace) -> str | None:
 
 def source_font(spec: str | None, record: dict) -> "GlyphRenderer":
     """The font to draw from: that of the training, placed as in training, or another, placed by its own em."""
-    from utils.experiment import open_recorded
+    from utils.font_data import open_recorded
     from utils.render import GlyphRenderer
 
     if spec is None:
@@ -216,7 +268,18 @@ def source_font(spec: str | None, record: dict) -> "GlyphRenderer":
     font = GlyphRenderer(spec)
     if font.sha256() == record["sha256"]:
         return open_recorded(record, spec)
-    print(f"{font.name} is not {record['name']}, the source font of the training: its drawings may be worse")
+    say(f"{font.name} is not {record['name']}, the source font of the training: its drawings may be worse")
+    return font
+
+
+def framed_font(spec: str, frame: list[float] | None) -> "GlyphRenderer":
+    """A font to draw from with weights that were trained on pictures, placed as the glyphs in those were."""
+    from utils.charset import read_charset
+    from utils.render import GlyphRenderer, place_in_frame
+
+    font = GlyphRenderer(spec)
+    if frame:
+        font.placement = place_in_frame(font, read_charset("big5_1")[::20], frame)
     return font
 
 

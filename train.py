@@ -1,55 +1,18 @@
 """Train zi2zi on pairs of glyphs: the same characters in a source font and in one or more target fonts."""
 
 import argparse
-import math
-import os
 import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from utils.cli import Parser, UserError, add_flag, at_least, resolve, run_script, step_or_latest
+from utils.cli import Parser, UserError, add_flag, at_least, run_script, say, step_or_latest
+from utils.options import DEFAULTS, NOT_RECORDED, changes_on_resume, resolve_options, settle_labels, small_default_line
 
 if TYPE_CHECKING:  # the rest needs torch, and --help must not wait for that
+    from utils.dataset import PairData
     from utils.experiment import Paths
-
-BUNDLED_FONTS = {"src_font": "bundled:source.otf", "dst_font": ["bundled:target.ttf"]}
-DEFAULTS = {
-    "experiment_dir": "experiments/default",
-    "split_ratio": 0.1,
-    "augment": True,
-    "image_size": 256,
-    "input_nc": 1,
-    "ngf": 64,
-    "ndf": 64,
-    "embedding_dim": 128,
-    "norm_type": "batch",
-    "up_mode": "conv",
-    "g_blur": False,
-    "d_blur": False,
-    "dropout": 0.5,
-    "L1_penalty": 100.0,
-    "Lconst_penalty": 15.0,
-    "Lcategory_penalty": 1.0,
-    "lr": 0.001,
-    "schedule": 20,
-    "batch_size": 16,
-    "accum_steps": 1,
-    "epoch": 100,
-    "ema_decay": 0.999,
-    "checkpoint_steps": 500,
-    "keep_checkpoints": 3,
-    "sample_steps": 100,
-    "random_seed": 777,
-}
-# Without fonts and without CUDA: a run of about four minutes on two cores, for a first look.
-SMALL_DEFAULTS = {"image_size": 128, "ngf": 24, "ndf": 12, "max_steps": 600}
-# What a checkpoint is: it can't change while its training goes on.
-FIXED = {
-    *("image_size", "input_nc", "ngf", "ndf", "embedding_num", "embedding_dim", "norm_type", "up_mode"),
-    *("g_blur", "d_blur", "charset", "split_ratio", "random_seed"),
-}
-NOT_RECORDED = {"resume", "overwrite", "gpu_ids", "experiment_dir", "checkpoint_only_last"}
+    from utils.weights import Pretrained
 
 
 def build_parser() -> Parser:
@@ -62,6 +25,8 @@ def build_parser() -> Parser:
     data = parser.add_argument_group("data")
     flag(data, "src_font", "font that has every character: .ttf, .otf, or .ttc#INDEX (default: a bundled sans)")
     flag(data, "dst_font", "fonts to learn, each a label in this order (default: a bundled kai)", nargs="+")
+    flag(data, "dst_imgs", "folders of drawn glyphs to learn, named 永.png or U+6C38.png, further labels", nargs="+")
+    flag(data, "data_dir", "pairs side by side: a folder with train.obj or pictures (default: EXPERIMENT_DIR/data)")
     flag(data, "charset", "big5_1, big5, gb2312_1, gb2312, jis_1, ksx1001 or a text file (default: all shared Han)")
     flag(data, "split_ratio", "share of the characters that is held out, 0 to 0.9", type=float)
     flag(data, "augment", "scale and shift both glyphs of a pair alike")
@@ -72,7 +37,7 @@ def build_parser() -> Parser:
     flag(net, "input_nc", "channels of an image", type=int, choices=(1, 3))
     flag(net, "ngf", "filters of the generator's first level", type=int)
     flag(net, "ndf", "filters of the discriminator's first level", type=int)
-    flag(net, "embedding_num", "labels there is room for (default: the number of target fonts)", type=int)
+    flag(net, "embedding_num", "labels there is room for (default: the number of labels)", type=int)
     flag(net, "embedding_dim", "width of a label's embedding", type=int)
     flag(net, "norm_type", "normalisation: batch or instance", choices=("batch", "instance"))
     flag(net, "up_mode", "upsampling: conv, upsample or pixelshuffle", choices=("conv", "upsample", "pixelshuffle"))
@@ -93,6 +58,8 @@ def build_parser() -> Parser:
     flag(learning, "Lconst_penalty", "weight of the constant-encoding loss", type=float)
     flag(learning, "Lcategory_penalty", "weight of the category loss", type=float)
     flag(learning, "ema_decay", "decay of the EMA weights, 0 to 1; 0 turns EMA off", type=float)
+    flag(learning, "fine_tune", "start from the weights of another experiment, or of an earlier port", metavar="PATH")
+    flag(learning, "freeze_encoder", "keep the way down of the generator as it is, when fine-tuning")
     flag(learning, "random_seed", "seed of the split, the weights, the order and the augmentation", type=at_least(0))
 
     run = parser.add_argument_group("run")
@@ -118,23 +85,26 @@ def run(args: argparse.Namespace) -> int:
 
     from model import Zi2ZiConfig, Zi2ZiModel
     from utils.distributed import choose_device
-    from utils.experiment import FontData, Paths, read_config, write_json
+    from utils.experiment import Paths, read_config, write_json
     from utils.training import Trainer
 
     device, warning = choose_device(args.gpu_ids)
     paths = Paths(Path(args.experiment_dir or DEFAULTS["experiment_dir"]))
     step = find_resume_step(args, paths)
     config = read_config(paths) if step is not None else None
-    options = resolve_options(args, config, on_cuda=device.type == "cuda")
+    if step is not None and config is None:
+        raise UserError(f"{paths.config} is gone: without it the checkpoints beside it can't be resumed")
+    pretrained = find_pretrained(args, paths) if step is None else None
+    architecture = pretrained.architecture if pretrained else {}
+    options = resolve_options(args, paths, config, architecture, on_cuda=device.type == "cuda")
     say(warning)
     say(*(changes_on_resume(args, config) if config else [small_default_line(args, options)]))
 
-    if config:
-        data = FontData.from_config(config["data"], args.src_font, args.dst_font)
-    else:
-        fonts = options.src_font, options.dst_font, options.charset
-        data = FontData.from_fonts(*fonts, options.split_ratio, options.random_seed)
-        say(*data.summary())
+    data = open_data(args, options, config)
+    settle_labels(options, data.labels)
+    if pretrained and options.fine_tune:
+        pretrained, said = pretrained.for_labels(data.labels, options.embedding_num)
+        say(*said)
     torch.manual_seed(options.random_seed)
     try:
         model_config = Zi2ZiConfig(**{name: getattr(options, name) for name in Zi2ZiConfig.field_names()})
@@ -146,27 +116,26 @@ def run(args: argparse.Namespace) -> int:
         flags = {name: value for name, value in vars(options).items() if name not in NOT_RECORDED}
         training = {name: value for name, value in flags.items() if name not in asdict(model_config)}
         content = {"format": 1, "model": asdict(model_config), "data": data.describe(), "training": training}
+        if pretrained and not options.fine_tune:
+            content["went_on_from"] = pretrained.step
         write_json(paths.config, content)
 
     trainer = Trainer(model, data, options, paths, on_change=record)
     trainer.check_disk()
+    if pretrained:
+        trainer.start_from(pretrained, step=0 if options.fine_tune else pretrained.step)
     if args.overwrite:
         clear(paths)
     make_folders(paths)
     if step is not None:
         trainer.load(step)
         say(f"going on from step {step}")
+    elif pretrained:
+        say(f"starting at step {trainer.step} from the weights alone of {pretrained.path}, with a fresh optimizer")
     elif args.resume:
         say(f"nothing to resume in {paths.root}: starting at step 0")
     record()
     return trainer.train()
-
-
-def say(*lines: str | None) -> None:
-    """Print lines at once, so that they come before a progress bar."""
-    for line in lines:
-        if line:
-            print(line, flush=True)
 
 
 def find_resume_step(args: argparse.Namespace, paths: "Paths") -> int | None:
@@ -176,6 +145,7 @@ def find_resume_step(args: argparse.Namespace, paths: "Paths") -> int | None:
         UserError: when that would overwrite an experiment, or the step asked for is not there.
     """
     from utils import checkpoint
+    from utils.weights import foreign_steps
 
     checkpoint.remove_temporary(paths.checkpoint)
     steps = checkpoint.steps_with(paths.checkpoint, checkpoint.STATE)
@@ -187,6 +157,8 @@ def find_resume_step(args: argparse.Namespace, paths: "Paths") -> int | None:
         return None
     if args.overwrite:
         raise UserError("--resume and --overwrite contradict each other")
+    if foreign_steps(paths):
+        return None
     if args.resume != "latest":
         if int(args.resume) not in steps:
             raise UserError(f"{paths.checkpoint} has no complete step {args.resume}, only {steps or 'none'}")
@@ -199,76 +171,58 @@ def find_resume_step(args: argparse.Namespace, paths: "Paths") -> int | None:
     return step
 
 
-def resolve_options(args: argparse.Namespace, config: dict | None, on_cuda: bool) -> argparse.Namespace:
-    """Choose every value: flag, then checkpoint, then the small default where it applies, then the default.
+def find_pretrained(args: argparse.Namespace, paths: "Paths") -> "Pretrained | None":
+    """The weights to start from: those of --fine_tune, or to --resume an earlier port's, which has no config.json.
 
     Raises:
-        UserError: for values that contradict each other.
+        UserError: when they can't be read, a flag contradicts them, or they would be overwritten.
     """
-    if config is None and (args.src_font is None) != (args.dst_font is None):
-        raise UserError("--src_font and --dst_font go together: a source font and the fonts to learn")
-    if args.checkpoint_only_last:
-        if args.keep_checkpoints not in (None, 1):
-            raise UserError(f"--checkpoint_only_last contradicts --keep_checkpoints {args.keep_checkpoints}")
-        args.keep_checkpoints = 1
-    saved = {**config["training"], **config["model"]} if config else {}
-    if args.max_steps is None and args.epoch is not None:
-        saved.pop("max_steps", None)
-    bundled = config is None and args.src_font is None
-    small = small_defaults(args) if bundled and not on_cuda else {}
-    workers = {"num_workers": min(4, (os.cpu_count() or 2) - 1) if on_cuda else 0}
-    options = resolve(args, saved, BUNDLED_FONTS if bundled else {}, small, workers, DEFAULTS)
-    follows = saved.get("lr_D") == saved.get("lr")  # it was left out, so it goes where --lr goes
-    if options.lr_D is None or (args.lr is not None and args.lr_D is None and follows):
-        options.lr_D = options.lr
-    if options.embedding_num is None:
-        options.embedding_num = len(options.dst_font)
-    if options.embedding_num < len(options.dst_font):
-        raise UserError(f"--embedding_num {options.embedding_num} has no room for {len(options.dst_font)} target fonts")
-    if not 0 <= options.split_ratio <= 0.9:
-        raise UserError(f"--split_ratio {options.split_ratio} is not in 0 to 0.9")
-    if options.max_minutes is not None and not 0 < options.max_minutes < math.inf:
-        raise UserError(f"--max_minutes {options.max_minutes} is not above 0")
-    return options
+    from utils.weights import foreign_steps, read_pretrained
 
-
-def small_defaults(args: argparse.Namespace) -> dict:
-    """SMALL_DEFAULTS, without its length when the user has given one."""
-    has_length = args.epoch is not None or args.max_minutes is not None
-    return {name: value for name, value in SMALL_DEFAULTS.items() if not (name == "max_steps" and has_length)}
-
-
-def small_default_line(args: argparse.Namespace, options: argparse.Namespace) -> str | None:
-    """The line that says what a run without fonts and without CUDA is scaled down to."""
-    if options.src_font != BUNDLED_FONTS["src_font"]:
+    foreign = foreign_steps(paths)
+    if foreign and args.resume is None and not args.overwrite:
+        raise UserError(
+            f"{paths.root} has weights of step {foreign[-1]}: --resume {foreign[-1]} goes on from them, "
+            "--overwrite starts anew"
+        )
+    if args.resume and foreign:
+        if args.fine_tune:
+            raise UserError(f"--resume and --fine_tune contradict each other: {paths.root} has weights of its own")
+        found, said = read_pretrained(paths.root, args.resume, "raw", args.image_size)
+    elif args.fine_tune:
+        found, said = read_pretrained(Path(args.fine_tune), image_size=args.image_size)
+    elif args.freeze_encoder:
+        raise UserError("--freeze_encoder freezes what was trained before: give --fine_tune PATH or --resume too")
+    else:
         return None
-    used = [
-        f"--{name} {value}"
-        for name, value in small_defaults(args).items()
-        if getattr(args, name) is None and getattr(options, name) == value
-    ]
-    return f"no fonts given and no CUDA device: a small run on the bundled fonts, {' '.join(used)}" if used else None
+    say(*said)
+    for name, value in found.architecture.items():
+        given = getattr(args, name)
+        if given not in (None, value) and not (args.fine_tune and name == "embedding_num"):
+            raise UserError(f"--{name} {given} contradicts {found.path}, which has {value}: leave the flag out")
+    return found
 
 
-def changes_on_resume(args: argparse.Namespace, config: dict) -> list[str]:
-    """Lines that say which values change from here on.
+def open_data(args: argparse.Namespace, options: argparse.Namespace, config: dict | None) -> "PairData":
+    """The data of the run, as config.json has it or as the flags say.
 
     Raises:
-        UserError: when a flag contradicts what the checkpoint is.
+        UserError: when it can't be read.
     """
-    saved = {**config["training"], **config["model"]}
-    changed = [
-        name
-        for name, value in vars(args).items()
-        if name not in NOT_RECORDED | BUNDLED_FONTS.keys() and value is not None and value != saved.get(name)
-    ]
-    for name in changed:
-        if name in FIXED:
-            raise UserError(
-                f"--{name} {getattr(args, name)} contradicts the checkpoint, which has {saved[name]}: "
-                f"leave the flag out, or start another experiment"
-            )
-    return [f"--{name} {getattr(args, name)} from here on, {saved.get(name)} before" for name in changed]
+    from utils.experiment import data_from_config
+    from utils.font_data import FontData
+    from utils.record_data import RecordData
+
+    if config:
+        return data_from_config(config["data"], args.src_font, args.dst_font, args.dst_imgs, args.data_dir)
+    seed, ratio = options.random_seed, options.split_ratio
+    if options.data_dir:
+        data: PairData = RecordData.open(Path(options.data_dir), options.input_nc, ratio, seed)
+    else:
+        targets = options.dst_font or [], options.dst_imgs or []
+        data = FontData.from_fonts(options.src_font, *targets, options.charset, ratio, seed)
+    say(*data.summary())
+    return data
 
 
 def clear(paths: "Paths") -> None:

@@ -56,6 +56,20 @@ class UnetSkipConnectionBlock(nn.Module):
         self.down = nn.Sequential(*down)
         self.submodule = submodule
         self.up = nn.Sequential(*up)
+        self.frozen = False
+
+    def freeze_down(self) -> None:
+        """Keep the way down as it is, here and below: weights, and the norms' statistics, by staying in eval mode."""
+        self.frozen = True
+        self.down.eval().requires_grad_(False)
+        if self.submodule is not None:
+            self.submodule.freeze_down()
+
+    def train(self, mode: bool = True) -> "UnetSkipConnectionBlock":
+        super().train(mode)
+        if self.frozen:
+            self.down.eval()
+        return self
 
     def encode(self, x: Tensor) -> Tensor:
         """The bottleneck of `x`: the way down alone."""
@@ -123,6 +137,10 @@ class UNetGenerator(nn.Module):
         self.model = UnetSkipConnectionBlock(input_nc, ngf, submodule=block, outermost=True, **modes)
         self.embedder = nn.Embedding(embedding_num, embedding_dim)
         init_weights(self)
+
+    def freeze_encoder(self) -> None:
+        """Train the way up and the embedding alone from here on; the way down keeps its weights and statistics."""
+        self.model.freeze_down()
 
     def encode(self, x: Tensor) -> Tensor:
         """The flattened bottleneck [N, E] of images x [N, C, S, S]; the decoder does not run."""
@@ -221,6 +239,7 @@ class Zi2ZiConfig:
     lr_D: float = 0.001  # learning rate of D
     ema_decay: float = 0.999  # decay of the shadow weights; 0: no shadow
     accum_steps: int = 1  # micro-batches that a batch is cut into
+    freeze_encoder: bool = False  # train the generator's way up and its embedding alone
 
     def __post_init__(self):
         num_downs(self.image_size)
@@ -279,6 +298,8 @@ class Zi2ZiModel:
         self.netG = self._place(UNetGenerator(**config.generator_arguments())).train(is_training)
         if not is_training:
             return
+        if config.freeze_encoder:
+            self.netG.freeze_encoder()
         self.netD = self._place(Discriminator(**config.discriminator_arguments()))
         self.optimizer_G = self._adam(self.netG, config.lr)
         self.optimizer_D = self._adam(self.netD, config.lr_D)

@@ -18,10 +18,10 @@ from PIL import Image
 
 from model import Zi2ZiConfig, Zi2ZiModel
 from utils import checkpoint, metrics
-from utils.dataset import covered_pairs
-from utils.drawing import find_weights, images_of
-from utils.experiment import FontData, Paths, read_config
-from utils.images import to_float
+from utils.drawing import images_of
+from utils.experiment import Paths, data_from_config, read_config
+from utils.images import to_float, to_grey
+from utils.weights import find_weights
 
 
 def ocr_reader() -> Callable[[np.ndarray], str] | None:
@@ -62,15 +62,15 @@ def measure(folder: Path, read: Callable[[np.ndarray], str] | None) -> None:
     config = read_config(paths)
     if config is None:
         sys.exit(f"{paths.config}: no such file; usage: python -m tests.measure EXPERIMENT_DIR [...]")
-    data = FontData.from_config(config["data"])
-    pairs = covered_pairs(data.held_out, data.targets)
+    data = data_from_config(config["data"])
+    pairs = data.held_out_pairs
     labels = [label for label, _ in pairs]
     source, target = data.render_pairs(pairs, config["model"]["image_size"])
+    target = to_grey(target)
     pixels = to_float(torch.from_numpy(source), config["model"]["input_nc"])
     print(f"{folder}: {len(pairs)} held-out pairs")
     for name, model in variants(paths, config).items():
-        drawn = images_of(model, source, labels)
-        drawn = drawn[..., 0] if drawn.ndim == 4 else drawn
+        drawn = to_grey(images_of(model, source, labels))
         row = metrics.score(drawn, target)
         row["shift"] = metrics.shift_consistency(lambda x, m=model: m.sample(x, torch.tensor(labels)), pixels)
         if read:

@@ -9,8 +9,8 @@ import torch
 from tests.fonts import make_collection, make_font
 from utils.charset import codepoint_name, is_han, parse_text, read_charset, unique
 from utils.cli import UserError
-from utils.dataset import FontPairs, ResumableSampler, collate, covered_pairs, split_characters, training_loader
-from utils.experiment import FontData, open_recorded
+from utils.dataset import ResumableSampler, TrainingPairs, collate, split_held_out, training_loader
+from utils.font_data import FontData, open_recorded
 from utils.render import EM_SHARE, GlyphRenderer, Placement, align
 
 BUNDLED = "bundled:source.otf", ["bundled:target.ttf"]
@@ -157,15 +157,15 @@ def test_renderers_travel_to_workers():
 
 def test_split_is_seeded_and_independent_of_order():
     characters = "".join(map(chr, range(0x4E00, 0x4E64)))
-    train, held_out = split_characters(characters, 0.1, 7)
+    train, held_out = split_held_out(characters, 0.1, 7)
     assert len(held_out) == 10
     assert set(train) | set(held_out) == set(characters)
     assert not set(train) & set(held_out)
-    assert set(split_characters(characters[::-1], 0.1, 7)[1]) == set(held_out)
-    assert split_characters(characters, 0.1, 8)[1] != held_out
-    assert split_characters(characters, 0.0, 7)[1] == ""
-    assert [len(part) for part in split_characters("一二", 0.1, 0)] == [1, 1]
-    assert [len(part) for part in split_characters("一", 0.9, 0)] == [1, 0]
+    assert set(split_held_out(characters[::-1], 0.1, 7)[1]) == set(held_out)
+    assert split_held_out(characters, 0.1, 8)[1] != held_out
+    assert split_held_out(characters, 0.0, 7)[1] == []
+    assert [len(part) for part in split_held_out("一二", 0.1, 0)] == [1, 1]
+    assert [len(part) for part in split_held_out("一", 0.9, 0)] == [1, 0]
 
 
 def test_missing_characters_are_left_out_and_named(tmp_path):
@@ -175,11 +175,11 @@ def test_missing_characters_are_left_out_and_named(tmp_path):
     second = make_font(tmp_path / "b.otf", dict.fromkeys("三四五", box), family="Second")
     charset = tmp_path / "c.txt"
     charset.write_text("一二三四五六七八九", encoding="utf-8")
-    data = FontData.from_fonts(str(source), [str(first), str(second)], str(charset), 0.2, 0)
+    data = FontData.from_fonts(str(source), [str(first), str(second)], [], str(charset), 0.2, 0)
     assert set(data.train + data.held_out) == set("一二三四五")
     assert data.lacking == {"Source": "七八九", "First": "五六九", "Second": "一二六七八九"}
     assert any("Source lacks 3 characters, left out: 七八九" in line for line in data.summary())
-    pairs = covered_pairs(data.train + data.held_out, data.targets)
+    pairs = data.train_pairs + data.held_out_pairs
     assert {label: {c for n, c in pairs if n == label} for label in (0, 1)} == {0: set("一二三四"), 1: set("三四五")}
 
 
@@ -187,21 +187,21 @@ def test_without_a_charset_all_shared_han_are_used(tmp_path):
     box = (100, 0, 900, 800)
     source = make_font(tmp_path / "s.ttf", dict.fromkeys("一二三Aあ", box))
     target = make_font(tmp_path / "t.ttf", dict.fromkeys("三二四Aあ", box))
-    data = FontData.from_fonts(str(source), [str(target)], None, 0.0, 0)
+    data = FontData.from_fonts(str(source), [str(target)], [], None, 0.0, 0)
     assert set(data.train) == set("二三")
 
 
 def test_fonts_without_a_shared_character_are_refused(tmp_path):
     source, target = (make_font(tmp_path / f"{c}.ttf", {c: (0, 0, 9, 9)}) for c in "一二")
     with pytest.raises(UserError, match="no character"):
-        FontData.from_fonts(str(source), [str(target)], None, 0.1, 0)
+        FontData.from_fonts(str(source), [str(target)], [], None, 0.1, 0)
 
 
 def test_what_is_recorded_renders_the_same_at_inference():
-    data = FontData.from_fonts(*BUNDLED, None, 0.1, 777)
+    data = FontData.from_fonts(*BUNDLED, [], None, 0.1, 777)
     again = FontData.from_config(data.describe())
     assert (again.train, again.held_out) == (data.train, data.held_out)
-    pairs = FontPairs(data.source, data.targets, covered_pairs(data.train, data.targets), 128)
+    pairs = TrainingPairs(data, 128)
     for index in (0, 100, 500):
         label, source, target = pairs[0, index]
         character = pairs.pairs[index][1]
@@ -213,7 +213,7 @@ def test_another_font_under_the_same_name_is_refused(tmp_path):
     path = make_font(tmp_path / "a.ttf", {"一": (0, 0, 500, 500)})
     record = GlyphRenderer(str(path)).describe()
     make_font(path, {"一": (0, 0, 600, 600)})
-    with pytest.raises(UserError, match="SHA-256"):
+    with pytest.raises(UserError, match="content is another"):
         open_recorded(record)
     path.unlink()
     with pytest.raises(UserError, match="no such file"):
@@ -221,14 +221,13 @@ def test_another_font_under_the_same_name_is_refused(tmp_path):
 
 
 def bundled_pairs(**changes):
-    data = FontData.from_fonts(*BUNDLED, None, 0.1, 777)
-    return FontPairs(data.source, data.targets, covered_pairs(data.train, data.targets), 64, **changes)
+    return TrainingPairs(FontData.from_fonts(*BUNDLED, [], None, 0.1, 777), 64, **changes)
 
 
 def test_augmentation_moves_both_glyphs_alike_and_never_flips(tmp_path):
     corner = dict.fromkeys("一二", (0, 500, 300, 800))
     fonts = [GlyphRenderer(str(make_font(tmp_path / f"{n}.ttf", corner))) for n in "st"]
-    pairs = FontPairs(fonts[0], fonts[1:], [(0, "一")], 128, augment=True, seed=3)
+    pairs = TrainingPairs(FontData(fonts[0], fonts[1:], "", "一", "", {}), 128, augment=True, seed=3)
     plain = ink(fonts[0].render("一", 128))
     boxes = []
     for epoch in range(40):

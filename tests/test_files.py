@@ -13,11 +13,12 @@ from PIL import Image
 from tests.conftest import tiny_model
 from utils import checkpoint, metrics
 from utils.cli import UserError
-from utils.drawing import Drawing, draw_files, file_stem, find_weights, is_safe_name, plan, write_manifest
+from utils.drawing import Drawing, draw_files, file_stem, is_safe_name, plan, write_manifest
 from utils.images import save_image, save_sheet, to_float, to_uint8
 from utils.log import LossLog, NonFiniteLoss, plot_losses, read_rows
 from utils.render import GlyphRenderer
 from utils.training import learning_rate_factor
+from utils.weights import find_weights
 
 # ---------------------------------------------------------------------------------------------- pictures
 
@@ -124,10 +125,11 @@ def test_a_checkpoint_is_four_files_loadable_without_code(tmp_path):
 def test_retention_keeps_the_newest(tmp_path):
     for step in (1, 2, 10, 30):
         save(tmp_path, step)
-    (tmp_path / "5_net_G.pth").write_bytes(b"left over")
+    (tmp_path / "5_net_G.pth").write_bytes(b"an earlier port's")
     (tmp_path / "notes.pth").write_bytes(b"the user's own")
     checkpoint.retain(tmp_path, 2)
-    assert checkpoint.steps_with(tmp_path, "state") == checkpoint.steps_with(tmp_path, "net_G") == [10, 30]
+    assert checkpoint.steps_with(tmp_path, "state") == checkpoint.steps_with(tmp_path, "net_D") == [10, 30]
+    assert checkpoint.steps_with(tmp_path, "net_G") == [5, 10, 30]
     assert (tmp_path / "notes.pth").exists()
 
 

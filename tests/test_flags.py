@@ -32,10 +32,21 @@ TRAIN_FLAGS = {
 # Flags that need a run of their own, below.
 TESTED_APART = {
     *("experiment_dir", "gpu_ids", "resume", "overwrite", "keep_checkpoints", "checkpoint_only_last"),
-    *("num_workers", "max_minutes", "schedule"),
+    *("num_workers", "max_minutes", "schedule", "dst_imgs", "data_dir", "fine_tune", "freeze_encoder"),
 }
 INFER_FLAGS = {
-    *("src_txt", "src_txt_file", "charset", "src_font", "label", "run_all_label", "weights", "compare", "batch_size"),
+    *(
+        "src_txt",
+        "src_txt_file",
+        "charset",
+        "obj_path",
+        "src_font",
+        "label",
+        "run_all_label",
+        "weights",
+        "compare",
+        "batch_size",
+    ),
     *("experiment_dir", "resume", "gpu_ids", "infer_dir", "image_ext", "filename_rule", "skip_exist"),
     *infer.CONFIRMED_SIZES,
     *infer.CONFIRMED_MODES,

@@ -17,7 +17,7 @@ import infer
 from model import UNetGenerator
 from tests.conftest import TINY_FLAGS, run_train
 from tests.fonts import make_font
-from utils.experiment import open_recorded
+from utils.font_data import open_recorded
 from utils.images import to_float, to_uint8
 
 ROOT = Path(__file__).parent.parent

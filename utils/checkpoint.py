@@ -1,5 +1,6 @@
 """Checkpoints on disk: their names, atomic writing, safe and strict loading, retention."""
 
+import math
 import os
 import re
 from collections.abc import Iterable, Mapping
@@ -56,15 +57,10 @@ def save_checkpoint(folder: Path, step: int, parts: Mapping[str, Mapping[str, An
 
 
 def retain(folder: Path, keep: int) -> None:
-    """Delete all but the newest `keep` complete steps, and what is left of steps older than these."""
-    complete = steps_with(folder, STATE)
-    if len(complete) <= keep:
-        return
-    oldest_kept = complete[-keep]
-    for path in folder.glob("*.pth"):
-        match = FILE_NAME.fullmatch(path.name)
-        if match and int(match[1]) < oldest_kept:
-            path.unlink()
+    """Delete all but the newest `keep` complete steps; weights without a state file may be the user's own."""
+    for step in steps_with(folder, STATE)[:-keep]:
+        for part in (STATE, GENERATOR, DISCRIMINATOR, EMA_GENERATOR):
+            part_path(folder, step, part).unlink(missing_ok=True)
 
 
 def clear(folder: Path) -> None:
@@ -124,6 +120,51 @@ def fit(net: nn.Module, found: Mapping[str, Any], path: Path) -> None:
         hint = f"; check {flag}" if flag else ""
         raise UserError(f"checkpoint {path} does not fit: {'; '.join(problems[:3])}{more}{hint}")
     net.load_state_dict(found)
+
+
+def architecture_of(generator: Mapping[str, Any], path: Path) -> dict[str, Any]:
+    """What a generator's state dict tells of its architecture, named as the flags; all but the image size.
+
+    Raises:
+        UserError: when the state dict, read from `path`, is not that of a zi2zi generator.
+    """
+    for key, ndim in {"model.down.0.weight": 4, "model.up.1.weight": 4, "embedder.weight": 2}.items():
+        if getattr(generator.get(key), "ndim", None) != ndim:
+            first = ", ".join(str(key) for key in list(generator)[:3]) or "nothing"
+            raise UserError(f"{path} is no generator of zi2zi: it has no {key}, but {first}")
+    ngf, input_nc = generator["model.down.0.weight"].shape[:2]
+    outer, _, size = generator["model.up.1.weight"].shape[:3]
+    up_mode = "conv" if size == 4 else "pixelshuffle" if outer == 4 * input_nc else "upsample"
+    return {
+        "input_nc": input_nc,
+        "ngf": ngf,
+        "embedding_num": generator["embedder.weight"].shape[0],
+        "embedding_dim": generator["embedder.weight"].shape[1],
+        "norm_type": "batch" if any(key.endswith("running_mean") for key in generator) else "instance",
+        "up_mode": up_mode,
+        "g_blur": any(key.endswith(".blur") for key in generator),
+    }
+
+
+def levels_of(generator: Mapping[str, Any]) -> int:
+    """How many times a generator halves its image."""
+    return 1 + max(key.count("submodule.") for key in generator)
+
+
+def discriminator_architecture_of(discriminator: Mapping[str, Any], path: Path) -> dict[str, Any]:
+    """What a discriminator's state dict tells: filters, blur, and the image size.
+
+    Raises:
+        UserError: when the state dict, read from `path`, is not that of a zi2zi discriminator.
+    """
+    for key, ndim in {"model.0.weight": 4, "binary.weight": 2}.items():
+        if getattr(discriminator.get(key), "ndim", None) != ndim:
+            raise UserError(f"{path} is no discriminator of zi2zi: it has no {key}")
+    return {
+        "ndf": discriminator["model.0.weight"].shape[0],
+        "d_blur": any(key.endswith(".blur") for key in discriminator),
+        "image_size": 8 * math.isqrt(discriminator["binary.weight"].shape[1]),
+    }
 
 
 def newest_readable(folder: Path, steps: Iterable[int], parts: Iterable[str]) -> tuple[int | None, list[str]]:

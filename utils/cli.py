@@ -65,6 +65,13 @@ def run_script(parser: Parser, run: Callable[[argparse.Namespace], int], argv: S
         return 1
 
 
+def say(*lines: str | None) -> None:
+    """Print lines at once, so that they come before a progress bar."""
+    for line in lines:
+        if line:
+            print(line, flush=True)
+
+
 def at_least(minimum: int):
     """An argparse type: an integer of `minimum` or more."""
 
@@ -90,3 +97,12 @@ def step_or_latest(text: str) -> str:
 def abbreviate(text: str, length: int = 20) -> str:
     """The first characters of a long list of characters, for a message."""
     return text if len(text) <= length else f"{text[:length]}… ({len(text)} characters)"
+
+
+def left_out_lines(where: str, dropped: Mapping[Any, str], most: int = 5) -> list[str]:
+    """Lines that name what was left out of `where`, and why; `dropped` maps a name to "is no image"."""
+    if not dropped:
+        return []
+    lines = [f"{where}: {name} is left out: it {reason}" for name, reason in list(dropped.items())[:most]]
+    more = f", of which {most} are named here" if len(dropped) > most else ""
+    return [*lines, f"{where}: {len(dropped)} left out in all{more}"]

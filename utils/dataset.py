@@ -1,85 +1,115 @@
-"""Training pairs straight from fonts: the same character in the source and in a target font.
-
-A data set is anything that maps (epoch, index) to (label, source, target); fonts are the one kind
-there is so far.
-"""
+"""Pairs of glyphs to train on: augmentation, the split into training and held-out characters, order, batches."""
 
 import random
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from utils.render import GlyphRenderer
+from utils.cli import UserError
+from utils.render import Movement
 
 SCALE = (0.92, 1.06)  # augmentation: range of a glyph's size,
 SHIFT = 0.03  # and of its place, as a share of the canvas
 
-Pair = tuple[int, str]  # label, character
+Pair = tuple[int, str | int]  # label, and the character or, in records, the number of the record
 
 
-def split_characters(characters: str, ratio: float, seed: int) -> tuple[str, str]:
-    """Part characters into those to train on and those held out, the same for every label.
+class PairData(ABC):
+    """Where pairs come from: what fonts, folders and files have in common.
+
+    `source` renders the source glyph of a pair (`covers(key)`, `render(key, size)`), with the
+    interface of `GlyphRenderer`.
+    """
+
+    source: Any
+    labels: list[str]  # the names of the labels
+
+    @property
+    @abstractmethod
+    def train_pairs(self) -> list[Pair]:
+        """The pairs to train on."""
+
+    @property
+    @abstractmethod
+    def held_out_pairs(self) -> list[Pair]:
+        """The pairs that are never trained on."""
+
+    @abstractmethod
+    def has_target(self, pair: Pair) -> bool:
+        """Whether there is a true glyph of the pair."""
+
+    @abstractmethod
+    def render_pair(self, pair: Pair, image_size: int, move: Movement | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """Source and target, both moved alike: uint8 [S, S], or [S, S, 3] in colour."""
+
+    @abstractmethod
+    def describe(self) -> dict[str, Any]:
+        """What config.json keeps."""
+
+    @abstractmethod
+    def summary(self) -> list[str]:
+        """What is used and what is left out, one line each."""
+
+    def render_pairs(self, pairs: Sequence[Pair], image_size: int) -> tuple[np.ndarray, np.ndarray]:
+        """Source and target images uint8 [N, S, S] (or [N, S, S, 3]) of pairs."""
+        sources, targets = zip(*(self.render_pair(pair, image_size) for pair in pairs), strict=True)
+        return np.stack(sources), np.stack(targets)
+
+    def sheet_pairs(self, count: int) -> list[Pair]:
+        """`count` held-out pairs, evenly spread; training pairs where nothing is held out."""
+        pairs = self.held_out_pairs or self.train_pairs
+        return [pairs[i * len(pairs) // count] for i in range(count)] if len(pairs) > count else pairs
+
+
+def split_held_out(keys: Sequence, ratio: float, seed: int) -> tuple[list, list]:
+    """Part characters (or record numbers) into those to train on and those held out, the same for every label.
 
     At least one is held out when `ratio` is above 0, at least one is left to train on. Depends on
-    the characters and the seed alone, not on their order.
+    the keys and the seed alone, not on their order.
     """
-    count = min(max(round(len(characters) * ratio), 1 if ratio > 0 else 0), len(characters) - 1)
-    held_out = set(random.Random(seed).sample(sorted(characters), count))
-    return (
-        "".join(character for character in characters if character not in held_out),
-        "".join(character for character in characters if character in held_out),
-    )
+    count = min(max(round(len(keys) * ratio), 1 if ratio > 0 else 0), len(keys) - 1)
+    held_out = set(random.Random(seed).sample(sorted(keys), count))
+    return [key for key in keys if key not in held_out], [key for key in keys if key in held_out]
 
 
-def covered_pairs(characters: str, targets: Sequence[GlyphRenderer]) -> list[Pair]:
-    """(label, character) for every target font that covers the character."""
-    return [(label, c) for label, target in enumerate(targets) for c in characters if target.covers(c)]
-
-
-class FontPairs(Dataset):
+class TrainingPairs(Dataset):
     """Pairs rendered when they are asked for: nothing is prepared, nothing is kept in memory.
 
-    Items are (label int, source uint8 [S, S], target uint8 [S, S]). With `augment` both glyphs of a
-    pair are scaled and shifted alike, as outlines, by an amount that depends on (seed, epoch, index)
-    alone, so that neither workers nor a resumed run change it. Never a flip: a mirrored character is
-    another character.
+    Items are (label int, source uint8 [S, S], target uint8 [S, S]), in colour with a third axis. With
+    `augment` both glyphs of a pair are scaled and shifted alike, by an amount that depends on (seed,
+    epoch, index) alone, so that neither workers nor a resumed run change it. Never a flip: a mirrored
+    character is another character.
+
+    Raises:
+        UserError: when `data` has nothing to train on.
     """
 
-    def __init__(
-        self,
-        source: GlyphRenderer,
-        targets: Sequence[GlyphRenderer],
-        pairs: Sequence[Pair],
-        image_size: int,
-        augment: bool = False,
-        seed: int = 0,
-    ):
-        self.source = source
-        self.targets = list(targets)
-        self.pairs = list(pairs)
+    def __init__(self, data: PairData, image_size: int, augment: bool = False, seed: int = 0):
+        self.data = data
+        self.pairs = data.train_pairs
         self.image_size = image_size
         self.augment = augment
         self.seed = seed
+        if not self.pairs:
+            raise UserError("no pair is left to train on: add characters or lower --split_ratio")
 
     def __len__(self) -> int:
         return len(self.pairs)
 
     def __getitem__(self, key: tuple[int, int]) -> tuple[int, np.ndarray, np.ndarray]:
         epoch, index = key
-        label, character = self.pairs[index]
-        move = self._movement(epoch, index) if self.augment else (1.0, 0.0, 0.0)
-        source, target = (
-            renderer.render(character, self.image_size, renderer.placement.moved(*move))
-            for renderer in (self.source, self.targets[label])
-        )
-        return label, source, target
+        pair = self.pairs[index]
+        move = self._movement(epoch, index) if self.augment else None
+        return pair[0], *self.data.render_pair(pair, self.image_size, move)
 
-    def _movement(self, epoch: int, index: int) -> tuple[float, float, float]:
+    def _movement(self, epoch: int, index: int) -> Movement:
         generator = np.random.default_rng((self.seed, epoch, index))
-        return generator.uniform(*SCALE), *generator.uniform(-SHIFT, SHIFT, 2)
+        return Movement(generator.uniform(*SCALE), *generator.uniform(-SHIFT, SHIFT, 2))
 
 
 class ResumableSampler(Sampler):
@@ -110,7 +140,7 @@ class ResumableSampler(Sampler):
 
 
 def collate(items: Sequence[tuple[int, np.ndarray, np.ndarray]]) -> tuple[Tensor, Tensor, Tensor]:
-    """Stack items into label int64 [N], source uint8 [N, S, S], target uint8 [N, S, S]."""
+    """Stack items into label int64 [N], source uint8 [N, S, S], target uint8 [N, S, S], or [N, S, S, 3]."""
     labels, sources, targets = zip(*items, strict=True)
     return torch.tensor(labels), torch.from_numpy(np.stack(sources)), torch.from_numpy(np.stack(targets))
 

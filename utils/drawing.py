@@ -16,66 +16,14 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from utils import checkpoint, metrics
+from utils import metrics
 from utils.charset import codepoint_name
-from utils.cli import UserError
-from utils.dataset import Pair
-from utils.experiment import FontData, write_json
-from utils.images import save_image, save_sheet, to_float, to_uint8
-from utils.render import GlyphRenderer
+from utils.dataset import Pair, PairData
+from utils.experiment import write_json
+from utils.images import save_image, save_sheet, to_float, to_grey, to_uint8
 
 SHEET_GLYPHS = 60  # most glyphs on a sheet
 COMPARED_GLYPHS = 200  # most glyphs that are scored
-
-
-@dataclass(frozen=True)
-class Weights:
-    """One generator file of a checkpoint, read."""
-
-    step: int
-    kind: str  # ema | raw
-    path: Path
-    state_dict: dict[str, torch.Tensor]
-
-
-def find_weights(folder: Path, resume: str, kind: str) -> tuple[Weights, list[str]]:
-    """Read the generator of step `resume` (or `latest`) in a checkpoint folder, and say what was passed over.
-
-    `kind` is `ema`, `raw`, or `auto`: EMA weights, or the raw ones where there are none. `latest` takes
-    complete steps only, unless there is none.
-
-    Raises:
-        UserError: when there is nothing to draw with.
-    """
-    parts = {"ema": (checkpoint.EMA_GENERATOR,), "raw": (checkpoint.GENERATOR,)}
-    wanted = parts["ema"] + parts["raw"] if kind == "auto" else parts[kind]
-    present = sorted({step for part in wanted for step in checkpoint.steps_with(folder, part)}, reverse=True)
-    if not present:
-        raise UserError(f"{folder} has no {' or '.join(wanted)} of any step: train first")
-    said = []
-    if resume == "latest":
-        complete = set(checkpoint.steps_with(folder, checkpoint.STATE)) or set(present)
-        said += [f"step {step} is passed over: its write was cut" for step in present if step not in complete]
-        steps = [step for step in present if step in complete]
-    elif int(resume) in present:
-        steps = [int(resume)]
-    else:
-        raise UserError(f"{folder} has no generator of step {resume}; it has steps {present[::-1]}")
-    for step in steps:
-        for part in wanted:
-            path = checkpoint.part_path(folder, step, part)
-            is_ema = part == checkpoint.EMA_GENERATOR
-            if is_ema and kind == "auto" and not path.is_file():
-                raw = checkpoint.part_path(folder, step, checkpoint.GENERATOR)
-                said.append(f"step {step} has no EMA weights: drawing with {raw.name}")
-                continue
-            try:
-                return Weights(step, "ema" if is_ema else "raw", path, checkpoint.load_part(path)), said
-            except UserError as error:
-                if resume != "latest":
-                    raise
-                said.append(f"passed over: {error}")
-    raise UserError(f"no generator in {folder} can be read: {said[-1]}")
 
 
 def is_safe_name(character: str) -> bool:
@@ -104,10 +52,10 @@ def file_stem(character: str, rule: str, number: int) -> str:
 
 @dataclass(frozen=True)
 class Drawing:
-    """One character in one label, and the file it goes to."""
+    """One character, or the source glyph of one record, in one label, and the file it goes to."""
 
     label: int
-    character: str
+    key: str | int  # the character, or the number of the record
     path: Path
 
 
@@ -120,24 +68,31 @@ def plan(characters: str, labels: Sequence[int], folder: Path, rule: str, extens
     ]
 
 
+def plan_records(pairs: Sequence[Pair], folder: Path, extension: str) -> list[Drawing]:
+    """A drawing for every record in its own label, named by its number."""
+    return [Drawing(label, key, folder / str(label) / f"{abs(key):05d}.{extension}") for label, key in pairs]
+
+
 def images_of(model: Any, source: np.ndarray, labels: Sequence[int]) -> np.ndarray:
-    """Draw uint8 [N, S, S] in the given labels: uint8 [N, S, S], or [N, S, S, 3] for a model in colour."""
+    """Draw uint8 [N, S, S] in the given labels, to the same; [N, S, S, 3] for a model in colour."""
     pixels = to_float(torch.from_numpy(source).to(model.device), model.config.input_nc)
     return to_uint8(model.sample(pixels, torch.tensor(labels)))
 
 
 def draw_files(
-    model: Any, font: GlyphRenderer, drawings: Sequence[Drawing], batch_size: int, skip_exist: bool
+    model: Any, source: Any, drawings: Sequence[Drawing], batch_size: int, skip_exist: bool
 ) -> Iterator[dict[str, Any]]:
     """Draw and write every file, with a progress bar; yields a manifest entry for each, once it is written.
+
+    `source` renders what is drawn from, as the `source` of `PairData`.
 
     Raises:
         OSError: when a file can't be written.
     """
     todo = []
     for drawing in drawings:
-        if not font.covers(drawing.character):
-            yield entry(drawing, error=f"{font.name} lacks the character")
+        if not source.covers(drawing.key):
+            yield entry(drawing, error=f"{source.name} lacks the character")
         elif skip_exist and drawing.path.is_file():
             yield entry(drawing)
         else:
@@ -148,8 +103,8 @@ def draw_files(
         written: list[tuple[Drawing, Future]] = []
         for start in range(0, len(todo), batch_size):
             batch = todo[start : start + batch_size]
-            source = np.stack([font.render(drawing.character, model.config.image_size) for drawing in batch])
-            drawn = images_of(model, source, [drawing.label for drawing in batch])
+            glyphs = np.stack([source.render(drawing.key, model.config.image_size) for drawing in batch])
+            drawn = images_of(model, glyphs, [drawing.label for drawing in batch])
             yield from finished(written, bar)  # the batch before was written while this one was drawn
             written = [(d, writer.submit(save_image, pixels, d.path)) for d, pixels in zip(batch, drawn, strict=True)]
         yield from finished(written, bar)
@@ -166,12 +121,15 @@ def finished(written: Sequence[tuple[Drawing, Future]], bar: tqdm) -> Iterator[d
 def entry(drawing: Drawing, error: str | None = None) -> dict[str, Any]:
     """What the manifest says of a drawing."""
     place = {"file": f"{drawing.label}/{drawing.path.name}"} if error is None else {"error": error}
-    return {
-        "character": drawing.character,
-        "codepoint": codepoint_name(drawing.character),
-        "label": drawing.label,
-        **place,
-    }
+    if isinstance(drawing.key, int):
+        return {"record": abs(drawing.key), "label": drawing.label, **place}
+    return {"character": drawing.key, "codepoint": codepoint_name(drawing.key), "label": drawing.label, **place}
+
+
+def title_of(item: Mapping[str, Any]) -> str:
+    """What a manifest entry is about, for people."""
+    what = f"record {item['record']}" if "record" in item else f"{item['character']} ({item['codepoint']})"
+    return f"{what}, label {item['label']}" if "label" in item else what
 
 
 def write_manifest(folder: Path, header: Mapping[str, Any], entries: Sequence[dict[str, Any]]) -> None:
@@ -181,38 +139,48 @@ def write_manifest(folder: Path, header: Mapping[str, Any], entries: Sequence[di
     if path.is_file():
         with suppress(ValueError, KeyError, TypeError):  # a manifest that is none is written anew
             earlier = list(json.loads(path.read_text(encoding="utf-8"))["characters"])
-    drawn = {(item["label"], item["codepoint"]) for item in entries}
-    kept = [item for item in earlier if (item.get("label"), item.get("codepoint")) not in drawn]
+
+    def identity(item: dict[str, Any]) -> tuple:
+        return item.get("label"), item.get("codepoint"), item.get("record")
+
+    drawn = set(map(identity, entries))
+    kept = [item for item in earlier if identity(item) not in drawn]
     write_json(path, {**header, "characters": kept + list(entries)})
 
 
 def compare(
-    models: Mapping[str, Any], data: FontData, pairs: Sequence[Pair], path: Path, batch_size: int, caption: str
+    models: Mapping[str, Any],
+    source: Any,
+    truth: PairData | None,
+    pairs: Sequence[Pair],
+    path: Path,
+    batch_size: int,
+    caption: str,
 ) -> dict[str, dict[str, float]]:
     """Draw pairs with each model, write a sheet (source | each model | target), and score each model.
 
-    `models` maps a heading to a model. Characters that a target font lacks have no target to score
+    `models` maps a heading to a model. Characters that a target lacks have no target to score
     against and no column for it; at most 200 pairs, evenly spread, are drawn.
     """
-    pairs = [pair for pair in pairs if data.source.covers(pair[1])]
-    known = [pair for pair in pairs if data.targets[pair[0]].covers(pair[1])]
+    pairs = [pair for pair in pairs if source.covers(pair[1])]
+    known = [pair for pair in pairs if truth is not None and truth.has_target(pair)]
     chosen = known or pairs
     chosen = [chosen[i] for i in np.linspace(0, len(chosen) - 1, min(len(chosen), COMPARED_GLYPHS)).astype(int)]
     if not chosen:
         return {}
     size = next(iter(models.values())).config.image_size
-    columns = {"source": np.stack([data.source.render(character, size) for _, character in chosen])}
+    columns = {"source": np.stack([source.render(key, size) for _, key in chosen])}
     for heading, model in models.items():
         parts = []
         for start in range(0, len(chosen), batch_size):
             labels = [label for label, _ in chosen[start : start + batch_size]]
             parts.append(images_of(model, columns["source"][start : start + batch_size], labels))
-        drawn = np.concatenate(parts)
-        columns[heading] = drawn[..., 0] if drawn.ndim == 4 else drawn
+        columns[heading] = np.concatenate(parts)
     scores = {}
     if known:
-        columns["target"] = data.render_pairs(chosen, size)[1]
-        scores = {heading: metrics.score(columns[heading], columns["target"]) for heading in models}
+        columns["target"] = truth.render_pairs(chosen, size)[1]
+        target = to_grey(columns["target"])
+        scores = {heading: metrics.score(to_grey(columns[heading]), target) for heading in models}
     shown = np.linspace(0, len(chosen) - 1, min(len(chosen), SHEET_GLYPHS)).astype(int)
     path.parent.mkdir(parents=True, exist_ok=True)
     save_sheet({heading: images[shown] for heading, images in columns.items()}, path, blocks=4, caption=[caption])

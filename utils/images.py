@@ -1,26 +1,95 @@
-"""Pixels in and out: the only code that maps [-1, 1] to 8 bit and back, and that writes pictures."""
+"""Pixels in and out: the only code that maps [-1, 1] to 8 bit and back, and that reads and writes pictures."""
 
+import io
+import struct
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageOps
 from torch import Tensor
 
+from utils.cli import UserError
+
+DARK = 128  # a grey level below it is ink
 GAP = 4  # pixels between the cells of a sheet
 PAPER, INK, RULE = 255, 0, 200
+READABLE = ("PNG", "JPEG", "TIFF", "BMP")
+EXTENSIONS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
+LARGEST = 64_000_000  # pixels of an image that is read; more is a mistake or a bomb
 
 
 def to_float(pixels: Tensor, channels: int = 1) -> Tensor:
-    """uint8 [N, S, S] in [0, 255] to float32 [N, channels, S, S] in [-1, 1]: ink -1, paper +1."""
-    return (pixels.float() / 127.5 - 1)[:, None].expand(-1, channels, -1, -1)
+    """uint8 [N, S, S] or [N, S, S, 3] in [0, 255] to float32 [N, channels, S, S] in [-1, 1]: ink -1, paper +1."""
+    image = pixels.permute(0, 3, 1, 2) if pixels.ndim == 4 else pixels[:, None]
+    return (image.float() / 127.5 - 1).expand(-1, channels, -1, -1)
 
 
 def to_uint8(image: Tensor) -> np.ndarray:
     """Float [N, C, S, S] in [-1, 1] to uint8 [N, S, S] or, of three channels, [N, S, S, 3]."""
     pixels = ((image.float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).cpu()
     return (pixels[:, 0] if pixels.shape[1] == 1 else pixels.permute(0, 2, 3, 1)).numpy()
+
+
+def to_grey(pixels: np.ndarray) -> np.ndarray:
+    """uint8 [N, S, S] or [N, S, S, 3] to uint8 [N, S, S], the mean of the channels: what is measured."""
+    return pixels if pixels.ndim == 3 else pixels.mean(-1).round().astype(np.uint8)
+
+
+def read_image(content: bytes, channels: int = 1) -> Image.Image:
+    """An image file of any mode as 8 bit grey or, of three channels, RGB.
+
+    PNG, JPEG, TIFF or BMP. What is transparent becomes paper, photos are turned upright.
+
+    Raises:
+        UserError: when it can't be read as an image, or is too large; the message does not name the file.
+    """
+    try:
+        with Image.open(io.BytesIO(content), formats=READABLE) as image:
+            if image.width * image.height > LARGEST:
+                raise UserError(f"is {image.width} x {image.height} pixels, too large")
+            return _plain(ImageOps.exif_transpose(image)).convert("L" if channels == 1 else "RGB")
+    # What Pillow raises for damaged files differs from format to format.
+    except (OSError, ValueError, SyntaxError, struct.error, MemoryError, Image.DecompressionBombError) as error:
+        raise UserError(f"can't be read as an image ({' '.join(str(error).split())[:80]})") from error
+
+
+def _plain(image: Image.Image) -> Image.Image:
+    """Without transparency, and at most 8 bit a channel."""
+    if image.mode.startswith("I;16"):
+        return Image.fromarray((np.asarray(image) // 257).astype(np.uint8))
+    if image.mode in ("I", "F"):
+        values = np.asarray(image, np.float64)
+        return Image.fromarray((values / max(values.max(), 1e-9) * 255).clip(0, 255).astype(np.uint8))
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, (PAPER,) * 3 + (255,)), image)
+    return image
+
+
+def resample(image: Image.Image, image_size: int, left: float, top: float, side: float) -> np.ndarray:
+    """Place a square image on a canvas of side 1, its edges at `left` and `top` and `side` wide, the rest paper.
+
+    Returns uint8 [image_size, image_size], or with a third axis for colour; y is downwards.
+    """
+    if (image.width, left, top, side) == (image_size, 0, 0, 1):
+        return np.asarray(image)
+    count = image.width
+    pad = round(count * max(0.0, left, top, 1 - left - side, 1 - top - side) / side) + 2
+    padded = ImageOps.expand(image, pad, fill=PAPER if image.mode == "L" else (PAPER,) * 3)
+    box = [pad + (edge - start) / side * count for edge in (0, 1) for start in (left, top)]
+    return np.asarray(padded.resize((image_size, image_size), Image.Resampling.BICUBIC, box=tuple(box)))
+
+
+def ink_box(image: Image.Image) -> tuple[float, float, float, float] | None:
+    """Left, bottom, right, top of the ink of a square grey image of side 1, y upwards; None without ink."""
+    ink = np.asarray(image) < DARK
+    if not ink.any():
+        return None
+    rows, columns, count = np.flatnonzero(ink.any(1)), np.flatnonzero(ink.any(0)), len(ink)
+    left, right, top, bottom = columns[0], columns[-1] + 1, rows[0], rows[-1] + 1
+    return left / count, 1 - bottom / count, right / count, 1 - top / count
 
 
 def save_image(pixels: np.ndarray, path: Path) -> None:

@@ -7,9 +7,11 @@ FreeType straight into the canvas, so that a glyph is drawn alike in training an
 import ctypes
 import hashlib
 import os
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
+from typing import NamedTuple
 
 import freetype
 import numpy as np
@@ -27,9 +29,19 @@ from freetype.raw import (
 
 from utils.cli import UserError
 
+Box = tuple[float, float, float, float]  # left, bottom, right, top on a canvas of side 1, y upwards
+
 BUNDLED = Path(__file__).parent / "samples"
 EM_SHARE = 0.86  # of the canvas; the rest is margin, so that overshooting strokes are not clipped
 LOAD_FLAGS = freetype.FT_LOAD_NO_SCALE | freetype.FT_LOAD_NO_HINTING | freetype.FT_LOAD_NO_BITMAP
+
+
+class Movement(NamedTuple):
+    """Scaling about the centre of the canvas, then a shift, as shares of the canvas, y upwards."""
+
+    scale: float
+    dx: float
+    dy: float
 
 
 @dataclass(frozen=True)
@@ -41,10 +53,16 @@ class Placement:
     x: float  # canvas position of the origin of a glyph
     y: float  # canvas position of the baseline
 
-    def moved(self, scale: float, dx: float, dy: float) -> "Placement":
-        """The same placement on a canvas that is scaled about its centre, then shifted."""
-        x, y = ((value - 0.5) * scale + 0.5 for value in (self.x, self.y))
-        return Placement(self.units_per_em, self.em * scale, x + dx, y + dy)
+    @classmethod
+    def centred(cls, units_per_em: int, descender: int) -> "Placement":
+        """The em, which begins at `descender` units, in the middle of the canvas."""
+        margin = (1 - EM_SHARE) / 2
+        return cls(units_per_em, EM_SHARE, margin, margin - descender / units_per_em * EM_SHARE)
+
+    def moved(self, move: Movement) -> "Placement":
+        """The same placement on a canvas that is moved."""
+        x, y = ((value - 0.5) * move.scale + 0.5 for value in (self.x, self.y))
+        return Placement(self.units_per_em, self.em * move.scale, x + move.dx, y + move.dy)
 
 
 def split_spec(spec: str) -> tuple[Path, int]:
@@ -120,8 +138,7 @@ class GlyphRenderer:
             descender = typo.sTypoDescender
         elif hhea.ascent - hhea.descent != units_per_em:  # neither spans an em: centre what hhea spans
             descender = round((hhea.ascent + hhea.descent - units_per_em) / 2)
-        margin = (1 - EM_SHARE) / 2
-        return Placement(units_per_em, EM_SHARE, margin, margin - descender / units_per_em * EM_SHARE)
+        return Placement.centred(units_per_em, descender)
 
     def codepoints(self) -> list[int]:
         """The code points of the font's cmap, whether their glyphs have ink or not."""
@@ -134,7 +151,7 @@ class GlyphRenderer:
         except freetype.FT_Exception:
             return False
 
-    def ink_box(self, character: str) -> tuple[float, float, float, float] | None:
+    def ink_box(self, character: str) -> Box | None:
         """Left, bottom, right, top of the ink on a canvas of side 1, y upwards; None without ink."""
         if not self._load(character):
             return None
@@ -164,15 +181,15 @@ class GlyphRenderer:
         self.face.load_glyph(index, LOAD_FLAGS)
         return self.face.glyph.outline.n_points > 0
 
-    def render(self, character: str, image_size: int, placement: Placement | None = None) -> np.ndarray:
-        """The character as uint8 [image_size, image_size], ink 0 on paper 255.
+    def render(self, character: str, image_size: int, move: Movement | None = None) -> np.ndarray:
+        """The character, moved or as it is placed, as uint8 [image_size, image_size], ink 0 on paper 255.
 
         Raises:
             UserError: when the font lacks the character.
         """
         if not self._load(character):
             raise UserError(f"font {self.spec} lacks {character} (U+{ord(character):04X})")
-        placement = placement or self.placement
+        placement = self.placement.moved(move) if move else self.placement
         outline = ctypes.byref(self.face.glyph.outline._FT_Outline)
         pixels = 64 * image_size  # FreeType counts 64ths of a pixel, and factors in 65536ths
         scale = round(placement.em / placement.units_per_em * pixels * 65536)
@@ -219,15 +236,34 @@ def align(target: GlyphRenderer, source: GlyphRenderer, characters: str) -> Plac
     if not boxes:
         return target.placement
 
-    def side(box: tuple[float, float, float, float]) -> float:
-        return max(box[2] - box[0], box[3] - box[1])
-
-    def centre(box: tuple[float, float, float, float], axis: int) -> float:
-        return (box[axis] + box[axis + 2]) / 2
-
     scale = median(side(from_source) for from_source, _ in boxes) / median(side(box) for _, box in boxes)
     scale = min(max(scale, 0.5), 2.0)
     shift = [
         median(centre(goal, axis) - ((centre(box, axis) - 0.5) * scale + 0.5) for goal, box in boxes) for axis in (0, 1)
     ]
-    return target.placement.moved(scale, *shift)
+    return target.placement.moved(Movement(scale, *shift))
+
+
+def side(box: Box) -> float:
+    """The longer side of an ink box."""
+    return max(box[2] - box[0], box[3] - box[1])
+
+
+def centre(box: Box, axis: int) -> float:
+    """The middle of an ink box along x (0) or y (1)."""
+    return (box[axis] + box[axis + 2]) / 2
+
+
+def frame_of(boxes: Sequence[Box]) -> tuple[float, float, float]:
+    """The median side and centre of ink boxes: what is known of the placement of pictures without a font."""
+    return median(map(side, boxes)), median(centre(box, 0) for box in boxes), median(centre(box, 1) for box in boxes)
+
+
+def place_in_frame(font: GlyphRenderer, characters: str, frame: Sequence[float]) -> Placement:
+    """A placement of `font` at which the frame of `characters`, as far as it covers them, is `frame`."""
+    boxes = [box for box in map(font.ink_box, characters) if box is not None]
+    if not boxes:
+        return font.placement
+    own = frame_of(boxes)
+    scale = frame[0] / own[0]
+    return font.placement.moved(Movement(scale, *(frame[i] - ((own[i] - 0.5) * scale + 0.5) for i in (1, 2))))

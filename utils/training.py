@@ -15,11 +15,12 @@ import torch
 
 from utils import checkpoint
 from utils.cli import UserError
-from utils.dataset import FontPairs, ResumableSampler, training_loader
-from utils.experiment import FontData, Paths
-from utils.images import save_sheet, to_float, to_uint8
+from utils.dataset import PairData, ResumableSampler, TrainingPairs, training_loader
+from utils.experiment import Paths
+from utils.images import save_sheet, to_float, to_grey, to_uint8
 from utils.log import LossLog, NonFiniteLoss, Progress, plot_losses
 from utils.metrics import l1
+from utils.weights import Pretrained
 
 LOG_STEPS = 10  # losses are read from the device, written and shown every so many steps
 SHEET_GLYPHS = 15  # glyphs on a sample sheet
@@ -55,13 +56,13 @@ class Trainer:
     def __init__(
         self,
         model: Any,
-        data: FontData,
+        data: PairData,
         options: argparse.Namespace,
         paths: Paths,
         on_change: Callable[[], None] = lambda: None,
     ):
         self.model, self.data, self.options, self.paths, self.on_change = model, data, options, paths, on_change
-        self.pairs: FontPairs = data.training_pairs(options.image_size, options.augment, options.random_seed)
+        self.pairs = TrainingPairs(data, options.image_size, options.augment, options.random_seed)
         self.step = 0
         self.images_seen = 0
         self.images_per_step = options.batch_size * options.accum_steps
@@ -160,15 +161,16 @@ class Trainer:
         for heading, weights in (("raw", "raw"), ("EMA", "ema")):
             if weights == "raw" or self.model.ema:
                 columns[heading] = self._draw(source, label, weights)
-        errors = ", ".join(f"{heading} {l1(columns[heading], target):.4f}" for heading in list(columns)[1:])
-        kind = "held-out" if self.data.held_out else "training"
+        scores = {heading: l1(to_grey(columns[heading]), to_grey(target)) for heading in list(columns)[1:]}
+        errors = ", ".join(f"{heading} {score:.4f}" for heading, score in scores.items())
+        kind = "held-out" if self.data.held_out_pairs else "training"
         line = f"step {self.step}: L1 on {len(target)} {kind} characters: {errors}"
         save_sheet(columns | {"target": target}, self.paths.sample_sheet(self.step), caption=[line])
         return line
 
     def _draw(self, source, label: torch.Tensor, weights: str):
         image = self.model.sample(to_float(torch.from_numpy(source), self.options.input_nc), label, weights)
-        return to_uint8(image[:, :1])
+        return to_uint8(image)
 
     def save(self) -> None:
         """Write a checkpoint, then delete those that are not kept."""
@@ -189,6 +191,21 @@ class Trainer:
             parts[checkpoint.EMA_GENERATOR] = model.ema.shadow.state_dict()
         checkpoint.save_checkpoint(self.paths.checkpoint, self.step, parts)
         checkpoint.retain(self.paths.checkpoint, self.options.keep_checkpoints)
+
+    def start_from(self, pretrained: Pretrained, step: int) -> None:
+        """Take over weights, with a fresh optimizer, and count on from `step`.
+
+        Raises:
+            UserError: when they don't fit.
+        """
+        model = self.model
+        checkpoint.fit(model.netG, pretrained.generator, pretrained.path)
+        if pretrained.discriminator is not None:
+            path = checkpoint.part_path(pretrained.path.parent, pretrained.step, checkpoint.DISCRIMINATOR)
+            checkpoint.fit(model.netD, pretrained.discriminator, path)
+        if model.ema:
+            checkpoint.fit(model.ema.shadow, pretrained.shadow, pretrained.path)
+        self.step = step
 
     def load(self, step: int) -> None:
         """Go back to a checkpoint: weights, optimizers, shadow, random state, place in the data.

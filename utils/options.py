@@ -1,0 +1,157 @@
+"""The flags of train.py: their defaults, and the one place where every value is chosen."""
+
+import argparse
+import math
+import os
+from typing import TYPE_CHECKING
+
+from utils.cli import UserError, resolve
+
+if TYPE_CHECKING:  # --help must not wait for torch
+    from utils.experiment import Paths
+
+BUNDLED_FONTS = {"src_font": "bundled:source.otf", "dst_font": ["bundled:target.ttf"]}
+DEFAULTS = {
+    "experiment_dir": "experiments/default",
+    "split_ratio": 0.1,
+    "augment": True,
+    "image_size": 256,
+    "input_nc": 1,
+    "ngf": 64,
+    "ndf": 64,
+    "embedding_dim": 128,
+    "norm_type": "batch",
+    "up_mode": "conv",
+    "g_blur": False,
+    "d_blur": False,
+    "dropout": 0.5,
+    "L1_penalty": 100.0,
+    "Lconst_penalty": 15.0,
+    "Lcategory_penalty": 1.0,
+    "lr": 0.001,
+    "schedule": 20,
+    "batch_size": 16,
+    "accum_steps": 1,
+    "epoch": 100,
+    "ema_decay": 0.999,
+    "freeze_encoder": False,
+    "checkpoint_steps": 500,
+    "keep_checkpoints": 3,
+    "sample_steps": 100,
+    "random_seed": 777,
+}
+# Without fonts and without CUDA: a run of about four minutes on two cores, for a first look.
+SMALL_DEFAULTS = {"image_size": 128, "ngf": 24, "ndf": 12, "max_steps": 600}
+# What a checkpoint is: it can't change while its training goes on.
+FIXED = {
+    *("image_size", "input_nc", "ngf", "ndf", "embedding_num", "embedding_dim", "norm_type", "up_mode"),
+    *("g_blur", "d_blur", "charset", "split_ratio", "random_seed", "fine_tune"),
+}
+NOT_RECORDED = {"resume", "overwrite", "gpu_ids", "experiment_dir", "checkpoint_only_last"}
+SOURCES = {"src_font", "dst_font", "dst_imgs", "data_dir"}  # given again, they say where the data lies now
+
+
+def resolve_options(
+    args: argparse.Namespace,
+    paths: "Paths",
+    config: dict | None,
+    architecture: dict,
+    on_cuda: bool,
+) -> argparse.Namespace:
+    """Choose every value: flag, then checkpoint, then the small default where it applies, then the default.
+
+    `config` is that of the run that goes on, `architecture` that of the weights a new run starts from.
+
+    Raises:
+        UserError: for values that contradict each other.
+    """
+    if args.checkpoint_only_last:
+        if args.keep_checkpoints not in (None, 1):
+            raise UserError(f"--checkpoint_only_last contradicts --keep_checkpoints {args.keep_checkpoints}")
+        args.keep_checkpoints = 1
+    saved = {**config["training"], **config["model"]} if config else dict(architecture)
+    if args.fine_tune and config is None:
+        saved.pop("embedding_num", None)
+    if args.max_steps is None and args.epoch is not None:
+        saved.pop("max_steps", None)
+    data = {} if config else choose_data(args, paths)
+    small = small_defaults(args) if data == BUNDLED_FONTS and not on_cuda else {}
+    workers = {"num_workers": min(4, (os.cpu_count() or 2) - 1) if on_cuda else 0}
+    options = resolve(args, saved, data, small, workers, DEFAULTS)
+    follows = saved.get("lr_D") == saved.get("lr")  # it was left out, so it goes where --lr goes
+    if options.lr_D is None or (args.lr is not None and args.lr_D is None and follows):
+        options.lr_D = options.lr
+    if not 0 <= options.split_ratio <= 0.9:
+        raise UserError(f"--split_ratio {options.split_ratio} is not in 0 to 0.9")
+    if options.max_minutes is not None and not 0 < options.max_minutes < math.inf:
+        raise UserError(f"--max_minutes {options.max_minutes} is not above 0")
+    return options
+
+
+def choose_data(args: argparse.Namespace, paths: "Paths") -> dict:
+    """The flags of the data that a new run trains on: as given, else EXPERIMENT_DIR/data, else the bundled fonts.
+
+    Raises:
+        UserError: when they don't go together.
+    """
+    targets = bool(args.dst_font or args.dst_imgs)
+    if args.data_dir and (args.src_font or targets):
+        raise UserError("--data_dir holds sources and targets: leave out --src_font, --dst_font and --dst_imgs")
+    if args.data_dir and args.charset:
+        raise UserError("--charset needs fonts: the pictures of --data_dir have no names")
+    if targets != (args.src_font is not None):
+        raise UserError("--src_font and --dst_font (or --dst_imgs) go together: a source font and what to learn")
+    if args.data_dir or targets:
+        return {}
+    return {"data_dir": str(paths.data)} if (paths.data / "train.obj").is_file() else BUNDLED_FONTS
+
+
+def small_defaults(args: argparse.Namespace) -> dict:
+    """SMALL_DEFAULTS, without its length when the user has given one."""
+    has_length = args.epoch is not None or args.max_minutes is not None
+    return {name: value for name, value in SMALL_DEFAULTS.items() if not (name == "max_steps" and has_length)}
+
+
+def small_default_line(args: argparse.Namespace, options: argparse.Namespace) -> str | None:
+    """The line that says what a run without fonts and without CUDA is scaled down to."""
+    if options.src_font != BUNDLED_FONTS["src_font"]:
+        return None
+    used = [
+        f"--{name} {value}"
+        for name, value in small_defaults(args).items()
+        if getattr(args, name) is None and getattr(options, name) == value
+    ]
+    return f"no fonts given and no CUDA device: a small run on the bundled fonts, {' '.join(used)}" if used else None
+
+
+def settle_labels(options: argparse.Namespace, labels: list[str]) -> None:
+    """Give --embedding_num its default, the number of labels.
+
+    Raises:
+        UserError: when it is less than that.
+    """
+    if options.embedding_num is None:
+        options.embedding_num = len(labels)
+    if options.embedding_num < len(labels):
+        raise UserError(f"--embedding_num {options.embedding_num} has no room for {len(labels)} labels")
+
+
+def changes_on_resume(args: argparse.Namespace, config: dict) -> list[str]:
+    """Lines that say which values change from here on.
+
+    Raises:
+        UserError: when a flag contradicts what the checkpoint is.
+    """
+    saved = {**config["training"], **config["model"]}
+    changed = [
+        name
+        for name, value in vars(args).items()
+        if name not in NOT_RECORDED | SOURCES and value is not None and value != saved.get(name)
+    ]
+    for name in changed:
+        if name in FIXED:
+            raise UserError(
+                f"--{name} {getattr(args, name)} contradicts the checkpoint, which has {saved[name]}: "
+                f"leave the flag out, or start another experiment"
+            )
+    return [f"--{name} {getattr(args, name)} from here on, {saved.get(name)} before" for name in changed]

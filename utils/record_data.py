@@ -1,0 +1,224 @@
+"""Pairs without characters: two glyphs side by side in one picture, target left, source right.
+
+They come as the train.obj and val.obj of earlier ports, or as a folder of such pictures.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
+
+from utils.cli import UserError, left_out_lines
+from utils.dataset import Pair, PairData, split_held_out
+from utils.images import EXTENSIONS, ink_box, read_image, resample
+from utils.obj_format import ObjFile, read_obj
+from utils.render import Box, Movement, frame_of
+
+FRAME_GLYPHS = 300  # source glyphs that the frame is measured on
+HIGHEST_LABEL = 9999  # a table of more labels is a mistake, and would not fit into memory
+
+
+@dataclass
+class PairFolder:
+    """A folder of pictures as a sequence of records; `2_00017.png` has the label 2, a name without a number 0."""
+
+    path: Path
+    files: list[Path] = field(default_factory=list)
+    labels: list[int] = field(default_factory=list)
+    numbers: list[int] = field(default_factory=list)
+    dropped: dict[int, str] = field(default_factory=dict)
+
+    def __post_init__(self):
+        for number, file in enumerate(sorted(f for f in self.path.iterdir() if f.suffix.lower() in EXTENSIONS), 1):
+            label, mark, _ = file.stem.partition("_")
+            self.files.append(file)
+            self.labels.append(int(label) if mark and label.isascii() and label.isdigit() else 0)
+            self.numbers.append(number)
+
+    def read(self, index: int) -> bytes:
+        """The picture of a record."""
+        return self.files[index].read_bytes()
+
+
+Records = ObjFile | PairFolder
+
+
+def open_records(path: Path) -> Records:
+    """Open an .obj file or a folder of pictures.
+
+    Raises:
+        UserError: when there is neither.
+    """
+    if path.is_dir():
+        return PairFolder(path)
+    if not path.is_file():
+        raise UserError(f"{path}: no such file or folder")
+    return read_obj(path)
+
+
+def split_picture(content: bytes, channels: int) -> tuple[Image.Image, Image.Image]:
+    """Source and target of a picture with the target on the left, both square.
+
+    Raises:
+        UserError: when it is no such picture.
+    """
+    image = read_image(content, channels)
+    side = image.height
+    if image.width != 2 * side:
+        raise UserError(f"is {image.width} x {side} pixels, not two squares side by side")
+    return image.crop((side, 0, 2 * side, side)), image.crop((0, 0, side, side))
+
+
+class RecordData(PairData):
+    """The records of `train` and, where there are some, of `val`, which are held out.
+
+    Without `val` a share of the records is held out. A record's key is its number in its file, in `val`
+    negative. Records that can't be used are in `dropped`, with the reason.
+
+    Raises:
+        UserError: when no record can be used.
+    """
+
+    def __init__(self, train: Records, val: Records | None, channels: int, split_ratio: float = 0, seed: int = 0):
+        self.files = [train] + ([val] if val else [])
+        self.channels, self.split_ratio, self.seed = channels, split_ratio, seed
+        self.dropped: dict[int, str] = {}
+        self._places: dict[int, tuple[int, int]] = {}  # key -> file, index
+        digest = hashlib.sha256()
+        for which, file in enumerate(self.files):
+            self._check(which, file, digest)
+        self.digest = digest.hexdigest()
+        if not self._places:
+            reason = next((f": record {abs(key)} {why}" for key, why in self.dropped.items()), "")
+            raise UserError(f"{train.path} holds no pair of pictures{reason}")
+        if val:
+            self.train_keys = [key for key in self._places if key > 0]
+            self.held_out_keys = [key for key in self._places if key < 0]
+        else:
+            self.train_keys, self.held_out_keys = split_held_out(list(self._places), split_ratio, seed)
+
+    def _check(self, which: int, file: Records, digest: Any) -> None:
+        """Read every picture once: what is damaged is found before the training, not in its middle."""
+        sign = -1 if which else 1
+        self.dropped |= {sign * number: reason for number, reason in file.dropped.items()}
+        bar = tqdm(file.numbers, desc=f"reading {file.path.name}", unit="pair", disable=None, leave=False)
+        for index, number in enumerate(bar):
+            try:
+                if file.labels[index] > HIGHEST_LABEL:
+                    raise UserError(f"has the label {file.labels[index]}, beyond {HIGHEST_LABEL}")
+                content = file.read(index)
+                split_picture(content, self.channels)
+            except UserError as error:
+                self.dropped[sign * number] = str(error)
+                continue
+            self._places[sign * number] = which, index
+            digest.update(b"%d %d " % (file.labels[index], len(content)) + content)
+
+    @classmethod
+    def open(cls, path: Path, channels: int, split_ratio: float = 0, seed: int = 0) -> "RecordData":
+        """The train.obj and perhaps val.obj of a folder, or else its pictures; or a single .obj file.
+
+        Raises:
+            UserError: when there is none of these.
+        """
+        train, val = path / "train.obj", path / "val.obj"
+        if not train.is_file():
+            return cls(open_records(path), None, channels, split_ratio, seed)
+        return cls(read_obj(train), read_obj(val) if val.is_file() else None, channels, split_ratio, seed)
+
+    @classmethod
+    def from_config(cls, data: dict[str, Any], folder: str | None = None) -> "RecordData":
+        """Open what `describe` recorded, at `folder` if it has moved.
+
+        Raises:
+            UserError: when it is gone or has changed.
+        """
+        opened = cls.open(Path(folder or data["folder"]), data["channels"], data["split_ratio"], data["seed"])
+        if opened.digest != data["sha256"]:
+            raise UserError(f"{opened.folder} is not the data of the training: its content is another")
+        return opened
+
+    @property
+    def folder(self) -> Path:
+        path = self.files[0].path
+        return path.parent if path.name == "train.obj" else path
+
+    @property
+    def source(self) -> "RecordData":
+        return self
+
+    @cached_property
+    def labels(self) -> list[str]:
+        return [str(label) for label in range(max(label for label, _ in self.pairs_of(self._places)) + 1)]
+
+    def pairs_of(self, keys: Sequence[int]) -> list[Pair]:
+        """The pairs of records, by their keys."""
+        return [(self.files[which].labels[index], key) for key in keys for which, index in [self._places[key]]]
+
+    @cached_property
+    def train_pairs(self) -> list[Pair]:
+        return self.pairs_of(self.train_keys)
+
+    @cached_property
+    def held_out_pairs(self) -> list[Pair]:
+        return self.pairs_of(self.held_out_keys)
+
+    def covers(self, key: int) -> bool:
+        """Whether there is such a record."""
+        return key in self._places
+
+    def has_target(self, pair: Pair) -> bool:
+        return self.covers(pair[1])
+
+    def picture(self, key: int) -> bytes:
+        """The picture of a record, as it is in its file."""
+        which, index = self._places[key]
+        return self.files[which].read(index)
+
+    def render(self, key: int, image_size: int) -> np.ndarray:
+        """The source glyph of a record."""
+        return self.render_pair((0, key), image_size)[0]
+
+    def render_pair(self, pair: Pair, image_size: int, move: Movement | None = None) -> tuple[np.ndarray, np.ndarray]:
+        move = move or Movement(1, 0, 0)
+        left, top = (0.5 - move.scale / 2 + shift for shift in (move.dx, -move.dy))
+        pictures = split_picture(self.picture(pair[1]), self.channels)
+        source, target = (resample(picture, image_size, left, top, move.scale) for picture in pictures)
+        return source, target
+
+    @cached_property
+    def frame(self) -> tuple[float, float, float] | None:
+        """The median side and centre of the source glyphs' ink: where a font has to be placed to look alike."""
+        keys = list(self._places)[:: max(1, len(self._places) // FRAME_GLYPHS)]
+        boxes = [box for key in keys if (box := self._ink_box(key)) is not None]
+        return frame_of(boxes) if boxes else None
+
+    def _ink_box(self, key: int) -> Box | None:
+        return ink_box(split_picture(self.picture(key), 1)[0])
+
+    def describe(self) -> dict[str, Any]:
+        return {
+            "kind": "records",
+            "folder": str(self.folder.resolve()),
+            "sha256": self.digest,
+            "channels": self.channels,
+            "split_ratio": self.split_ratio,
+            "seed": self.seed,
+            "labels": self.labels,
+            "frame": self.frame,
+        }
+
+    def summary(self) -> list[str]:
+        where = str(self.files[0].path)
+        labels = len({label for label, _ in self.pairs_of(self._places)})
+        held_out = f", {len(self.held_out_keys)} of them held out" if self.held_out_keys else ""
+        return [
+            f"{where}: {len(self._places)} pairs{held_out}, {labels} {'label' if labels == 1 else 'labels'}",
+            *left_out_lines(where, {f"record {abs(key)}": why for key, why in self.dropped.items()}),
+        ]

@@ -1,0 +1,208 @@
+"""Trained weights: which file to draw with or to start from, and what they were trained for."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from utils import checkpoint
+from utils.cli import UserError
+from utils.experiment import Paths, read_config
+
+ARCHITECTURE = (
+    *("image_size", "input_nc", "ngf", "ndf", "embedding_num", "embedding_dim", "norm_type", "up_mode"),
+    *("g_blur", "d_blur"),
+)
+LABEL_ROWS = ("embedder.weight", "catagory.weight", "catagory.bias")  # tensors with a row for each label
+
+
+@dataclass(frozen=True)
+class Weights:
+    """One generator file of a checkpoint, read."""
+
+    step: int
+    kind: str  # ema | raw
+    path: Path
+    state_dict: dict[str, torch.Tensor]
+
+
+def find_weights(folder: Path, resume: str, kind: str) -> tuple[Weights, list[str]]:
+    """Read the generator of step `resume` (or `latest`) in a checkpoint folder, and say what was passed over.
+
+    `kind` is `ema`, `raw`, or `auto`: EMA weights, or the raw ones where there are none. `latest` takes
+    complete steps only, unless there is none.
+
+    Raises:
+        UserError: when there is nothing to draw with.
+    """
+    parts = {"ema": (checkpoint.EMA_GENERATOR,), "raw": (checkpoint.GENERATOR,)}
+    wanted = parts["ema"] + parts["raw"] if kind == "auto" else parts[kind]
+    present = sorted({step for part in wanted for step in checkpoint.steps_with(folder, part)}, reverse=True)
+    if not present:
+        raise UserError(f"{folder} has no {' or '.join(wanted)} of any step: train first")
+    said = []
+    if resume == "latest":
+        complete = set(checkpoint.steps_with(folder, checkpoint.STATE)) or set(present)
+        said += [f"step {step} is passed over: its write was cut" for step in present if step not in complete]
+        steps = [step for step in present if step in complete]
+    elif int(resume) in present:
+        steps = [int(resume)]
+    else:
+        raise UserError(f"{folder} has no generator of step {resume}; it has steps {present[::-1]}")
+    for step in steps:
+        for part in wanted:
+            path = checkpoint.part_path(folder, step, part)
+            is_ema = part == checkpoint.EMA_GENERATOR
+            if is_ema and kind == "auto" and not path.is_file():
+                raw = checkpoint.part_path(folder, step, checkpoint.GENERATOR)
+                said.append(f"step {step} has no EMA weights: drawing with {raw.name}")
+                continue
+            try:
+                return Weights(step, "ema" if is_ema else "raw", path, checkpoint.load_part(path)), said
+            except UserError as error:
+                if resume != "latest":
+                    raise
+                said.append(f"passed over: {error}")
+    raise UserError(f"no generator in {folder} can be read: {said[-1]}")
+
+
+def weights_folder(paths: Paths) -> Path:
+    """Where the checkpoints lie: in `checkpoint/`, or, copied from elsewhere, in the experiment folder itself."""
+    parts = (checkpoint.EMA_GENERATOR, checkpoint.GENERATOR)
+    here, there = (any(checkpoint.steps_with(f, part) for part in parts) for f in (paths.root, paths.checkpoint))
+    return paths.root if here and not there else paths.checkpoint
+
+
+def foreign_steps(paths: Paths) -> list[int]:
+    """The steps of generators that an earlier port left.
+
+    There is no state file; a config.json only of a run that started from them and has saved nothing yet.
+    """
+    folder = weights_folder(paths)
+    if checkpoint.steps_with(folder, checkpoint.STATE):
+        return []
+    steps, config = checkpoint.steps_with(folder, checkpoint.GENERATOR), read_config(paths)
+    return steps if config is None else [step for step in steps if step == config.get("went_on_from")]
+
+
+def foreign_architecture(weights: Weights, image_size: int | None = None) -> tuple[dict[str, Any], list[str]]:
+    """The architecture of weights that have no config.json, as an earlier port left them, and what was assumed.
+
+    It is read from the keys and shapes of the generator, and of the discriminator of the same step. Without
+    one the image size is `image_size`, or else the power of two that the generator halves down to 1.
+
+    Raises:
+        UserError: when these are no weights of zi2zi, or `image_size` is not that of the discriminator.
+    """
+    found = checkpoint.architecture_of(weights.state_dict, weights.path)
+    path = checkpoint.part_path(weights.path.parent, weights.step, checkpoint.DISCRIMINATOR)
+    if path.is_file():
+        found |= checkpoint.discriminator_architecture_of(checkpoint.load_part(path), path)
+        if image_size not in (None, found["image_size"]):
+            raise UserError(f"--image_size {image_size} contradicts {path}, which is for {found['image_size']}")
+        return found, []
+    found["image_size"] = image_size or 2 ** checkpoint.levels_of(weights.state_dict)
+    said = f"there is no {path.name} to tell the image size: taking {found['image_size']}"
+    return found, [] if image_size else [f"{said}, --image_size chooses another"]
+
+
+def foreign_config(weights: Weights, image_size: int | None = None) -> tuple[dict[str, Any], list[str]]:
+    """What stands for the config.json of such weights, and lines that say where it comes from."""
+    architecture, assumed = foreign_architecture(weights, image_size)
+    labels = [str(label) for label in range(architecture["embedding_num"])]
+    said = [f"there is no config.json: the architecture is read from {weights.path.name}", *assumed]
+    return {"model": architecture, "data": {"kind": "unknown", "labels": labels}}, said
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """Weights that a training starts from."""
+
+    path: Path  # of the generator
+    step: int
+    architecture: dict[str, Any]  # named as the flags
+    labels: list[str]  # the name of each label that was trained
+    generator: dict[str, torch.Tensor]
+    shadow: dict[str, torch.Tensor]  # what EMA starts from
+    discriminator: dict[str, torch.Tensor] | None
+
+    def for_labels(self, names: list[str], embedding_num: int) -> tuple["Pretrained", list[str]]:
+        """The same for other labels: rows are taken over by name, new ones are the mean of those that were trained.
+
+        Returns also a line that says which labels are known.
+        """
+        rows = [self.labels.index(name) if name in self.labels else None for name in names]
+        rows += [None] * (embedding_num - len(rows))
+        known = [name for name, row in zip(names, rows, strict=False) if row is not None]
+
+        def relabel(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+            changed = {}
+            for key in LABEL_ROWS:
+                if key in state:
+                    mean = state[key][: len(self.labels)].mean(0)
+                    changed[key] = torch.stack([mean if row is None else state[key][row] for row in rows])
+            return {**state, **changed}
+
+        new = replace(
+            self,
+            labels=names,
+            generator=relabel(self.generator),
+            shadow=relabel(self.shadow),
+            discriminator=self.discriminator and relabel(self.discriminator),
+        )
+        count = len(names) - len(known)
+        said = f"labels taken over: {', '.join(known) or 'none'}; {count} new, starting from the mean of the known ones"
+        return new, [said]
+
+
+def read_pretrained(
+    path: Path, resume: str = "latest", kind: str = "auto", image_size: int | None = None
+) -> tuple[Pretrained, list[str]]:
+    """Read the weights of an experiment, of a folder from an earlier port, or a single generator file.
+
+    `kind` is as in `find_weights`. Returns also lines that say what was passed over or assumed.
+
+    Raises:
+        UserError: when there are none that can be read.
+    """
+    if path.is_file():
+        match = checkpoint.FILE_NAME.fullmatch(path.name)
+        if not match or match[2] not in (checkpoint.GENERATOR, checkpoint.EMA_GENERATOR):
+            example = checkpoint.part_path(Path(), 1000, checkpoint.EMA_GENERATOR)
+            raise UserError(f"{path} is not named as a generator, such as {example}")
+        root = path.parent.parent if path.parent.name == "checkpoint" else path.parent
+        config, said = read_config(Paths(root)), []
+        is_ema = match[2] == checkpoint.EMA_GENERATOR
+        weights = Weights(int(match[1]), "ema" if is_ema else "raw", path, checkpoint.load_part(path))
+    elif path.is_dir():
+        config = read_config(Paths(path))
+        weights, said = find_weights(weights_folder(Paths(path)), resume, kind)
+    else:
+        raise UserError(f"{path}: no such experiment, folder or generator file")
+    if config is None:
+        config, assumed = foreign_config(weights, image_size)
+        said = said + assumed
+    architecture = {name: config["model"][name] for name in ARCHITECTURE if name in config["model"]}
+
+    def part(name: str) -> dict[str, torch.Tensor] | None:
+        file = checkpoint.part_path(weights.path.parent, weights.step, name)
+        return checkpoint.load_part(file) if file.is_file() else None
+
+    discriminator, shadow = part(checkpoint.DISCRIMINATOR), weights.state_dict
+    if weights.kind == "raw" and kind == "raw":
+        shadow = part(checkpoint.EMA_GENERATOR) or shadow
+    if discriminator is None:
+        said = [*said, f"there is no discriminator of step {weights.step}: it starts from random weights"]
+    return (
+        Pretrained(
+            path=weights.path,
+            step=weights.step,
+            architecture=architecture,
+            labels=config["data"]["labels"],
+            generator=weights.state_dict,
+            shadow=shadow,
+            discriminator=discriminator,
+        ),
+        said,
+    )
