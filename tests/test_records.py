@@ -169,6 +169,7 @@ def test_records_that_can_not_be_used_are_named_by_number(tmp_path, capsys):
     assert "record 4 is left out: it is 64 x 64 pixels, not two squares side by side" in said
     assert "record 5 is left out: it has the label 1000000" in said
     assert "4 left out in all" in said
+    assert list(data.describe()["dropped"]) == ["record 2", "record 3", "record 4", "record 5"]
 
 
 def test_val_obj_is_what_is_held_out(train_obj):

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
+from tqdm import tqdm
 
 from utils.charset import CODEPOINT, is_drawable
 from utils.cli import UserError
@@ -40,9 +41,9 @@ class GlyphImages:
         digest = hashlib.sha256()
         if not self.path.is_dir():
             raise UserError(f"{folder}: no such folder of glyph images")
-        for file in sorted(self.path.iterdir()):
-            if file.is_file() and not file.name.startswith("."):
-                digest.update(self._add(file))
+        files = sorted(file for file in self.path.iterdir() if file.is_file() and not file.name.startswith("."))
+        for file in tqdm(files, desc=f"reading {self.name}", unit="image", disable=None, leave=False):
+            digest.update(self._add(file))
         self._sha256 = digest.hexdigest()
         if not self._glyphs:
             reason = next((f": {name} {why}" for name, why in self.dropped.items()), "")

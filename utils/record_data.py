@@ -212,7 +212,13 @@ class RecordData(PairData):
             "seed": self.seed,
             "labels": self.labels,
             "frame": self.frame,
+            "pairs": len(self._places),
+            "dropped": self._dropped_records(),
         }
+
+    def _dropped_records(self) -> dict[str, str]:
+        names = {True: "val.obj record", False: "record"}
+        return {f"{names[key < 0]} {abs(key)}": reason for key, reason in self.dropped.items()}
 
     def summary(self) -> list[str]:
         where = str(self.files[0].path)
@@ -220,5 +226,5 @@ class RecordData(PairData):
         held_out = f", {len(self.held_out_keys)} of them held out" if self.held_out_keys else ""
         return [
             f"{where}: {len(self._places)} pairs{held_out}, {labels} {'label' if labels == 1 else 'labels'}",
-            *left_out_lines(where, {f"record {abs(key)}": why for key, why in self.dropped.items()}),
+            *left_out_lines(where, self._dropped_records()),
         ]
