@@ -85,7 +85,7 @@ def run(args: argparse.Namespace) -> int:
     args = resolve(args, DEFAULTS)
     device, warning = choose_device(args.gpu_ids)
     paths = Paths(Path(args.experiment_dir))
-    config, checkpoints = read_config(paths), weights_folder(paths)
+    config, checkpoints = read_config(paths), weights_folder(paths, args.resume)
     if config is None and not checkpoints.is_dir():
         raise UserError(f"{paths.config}: no such file; train first, or point --experiment_dir to an experiment")
     say(warning)
@@ -97,21 +97,24 @@ def run(args: argparse.Namespace) -> int:
     confirm(args, config["model"])
 
     def load(weights: "Weights") -> Zi2ZiModel:
-        model = Zi2ZiModel(Zi2ZiConfig(**config["model"]), device, is_training=False)
+        try:
+            model = Zi2ZiModel(Zi2ZiConfig(**config["model"]), device, is_training=False)
+        except ValueError as error:
+            raise UserError(f"{weights.path}: {error}") from error
         checkpoint.fit(model.netG, weights.state_dict, weights.path)
         return model
 
     model = load(weights)
+    models = {"EMA" if weights.kind == "ema" else "raw": model}
+    if args.compare:
+        both = {"raw": "raw", "EMA": "ema"}
+        models = {name: load(find_weights(checkpoints, args.resume, kind)[0]) for name, kind in both.items()}
     say(f"drawing with {weights.path}")
     folder = Path(args.infer_dir) if args.infer_dir else paths.root / "infer"
     job = choose_job(args, config, folder)
     failed = draw(model, job, folder, args, weights)
 
     if job.truth is not None or args.compare:
-        models = {"EMA" if weights.kind == "ema" else "raw": model}
-        if args.compare:
-            both = {"raw": "raw", "EMA": "ema"}
-            models = {name: load(find_weights(checkpoints, args.resume, kind)[0]) for name, kind in both.items()}
         sheet = folder / ("compare.png" if args.compare else "sheet.png")
         pairs = [(item.label, item.key) for item in job.drawings]
         caption = f"{paths.root.name}, step {weights.step}"
@@ -148,6 +151,8 @@ def choose_job(args: argparse.Namespace, config: dict, folder: Path) -> Job:
             raise UserError("--obj_path draws pairs under their own labels: leave out texts, labels and --src_font")
         return records_of(args, config["model"], folder)
     if characters is None and known["kind"] == "records":
+        if args.label or args.run_all_label or args.src_font:
+            raise UserError("labels and --src_font are for characters: name some with --src_txt or the like")
         data = data_from_config(known)
         if not data.held_out_pairs:
             raise UserError("this experiment holds no pairs out: name some characters, or a file with --obj_path")

@@ -85,7 +85,7 @@ def run(args: argparse.Namespace) -> int:
 
     from model import Zi2ZiConfig, Zi2ZiModel
     from utils.distributed import choose_device
-    from utils.experiment import Paths, read_config, write_json
+    from utils.experiment import FORMAT, Paths, read_config, write_json
     from utils.training import Trainer
 
     device, warning = choose_device(args.gpu_ids)
@@ -95,6 +95,8 @@ def run(args: argparse.Namespace) -> int:
     if step is not None and config is None:
         raise UserError(f"{paths.config} is gone: without it the checkpoints beside it can't be resumed")
     pretrained = find_pretrained(args, paths) if step is None else None
+    if pretrained and not args.fine_tune:
+        config = read_config(paths)  # of a run from these weights that ended before its first checkpoint
     architecture = pretrained.architecture if pretrained else {}
     options = resolve_options(args, paths, config, architecture, on_cuda=device.type == "cuda")
     say(warning)
@@ -103,7 +105,7 @@ def run(args: argparse.Namespace) -> int:
     data = open_data(args, options, config)
     settle_labels(options, data.labels)
     if pretrained and options.fine_tune:
-        pretrained, said = pretrained.for_labels(data.labels, options.embedding_num)
+        pretrained, said = pretrained.for_labels(data, options.embedding_num)
         say(*said)
     torch.manual_seed(options.random_seed)
     try:
@@ -115,7 +117,7 @@ def run(args: argparse.Namespace) -> int:
     def record() -> None:
         flags = {name: value for name, value in vars(options).items() if name not in NOT_RECORDED}
         training = {name: value for name, value in flags.items() if name not in asdict(model_config)}
-        content = {"format": 1, "model": asdict(model_config), "data": data.describe(), "training": training}
+        content = {"format": FORMAT, "model": asdict(model_config), "data": data.describe(), "training": training}
         if pretrained and not options.fine_tune:
             content["went_on_from"] = pretrained.step
         write_json(paths.config, content)
@@ -177,8 +179,11 @@ def find_pretrained(args: argparse.Namespace, paths: "Paths") -> "Pretrained | N
     Raises:
         UserError: when they can't be read, a flag contradicts them, or they would be overwritten.
     """
-    from utils.weights import foreign_steps, read_pretrained
+    from utils import checkpoint
+    from utils.weights import foreign_steps, read_pretrained, weights_folder
 
+    if args.fine_tune == "":
+        raise UserError("--fine_tune is empty: name an experiment, or a generator file")
     foreign = foreign_steps(paths)
     if foreign and args.resume is None and not args.overwrite:
         raise UserError(
@@ -188,8 +193,13 @@ def find_pretrained(args: argparse.Namespace, paths: "Paths") -> "Pretrained | N
     if args.resume and foreign:
         if args.fine_tune:
             raise UserError(f"--resume and --fine_tune contradict each other: {paths.root} has weights of its own")
-        found, said = read_pretrained(paths.root, args.resume, "raw", args.image_size)
-    elif args.fine_tune:
+        folder = weights_folder(paths)
+        kind = "raw" if checkpoint.steps_with(folder, checkpoint.GENERATOR) else "ema"
+        found, said = read_pretrained(paths.root, args.resume, kind, args.image_size)
+        later = [step for step in foreign if step > found.step]
+        if later and folder == paths.checkpoint:
+            raise UserError(f"{folder} has later weights, of step {later[0]}, to be written over: move them away")
+    elif args.fine_tune is not None:
         found, said = read_pretrained(Path(args.fine_tune), image_size=args.image_size)
     elif args.freeze_encoder:
         raise UserError("--freeze_encoder freezes what was trained before: give --fine_tune PATH or --resume too")

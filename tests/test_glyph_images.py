@@ -1,6 +1,7 @@
 """Folders of drawn glyphs: names, formats, paper and ink, the em box, and what is left out."""
 
 import json
+import os
 import pickle
 import shutil
 
@@ -12,7 +13,7 @@ import infer
 from tests.conftest import run_train
 from tests.fonts import make_font
 from utils.cli import UserError
-from utils.font_data import FontData, open_recorded
+from utils.font_data import FontData, distinct, open_recorded
 from utils.glyph_images import GlyphImages, character_of
 from utils.render import GlyphRenderer, Movement
 
@@ -42,6 +43,7 @@ def ink(image):
     [
         *((stem, "永") for stem in ("永", "U+6C38", "u+6c38", "27704")),
         *(("U+20000", "𠀀"), ("𠀀", "𠀀"), ("7", "7")),
+        *(("か\u3099", "が"), ("065", None), ("00060", None)),
         *((stem, None) for stem in ("永字", "U+6C38x", "", "U+D800", "99999999", " ", "10")),
     ],
 )
@@ -88,6 +90,35 @@ def test_grey_paper_becomes_white_and_pale_ink_black(tmp_path):
     image = glyph(tmp_path / "a", Image.fromarray(scan.clip(0, 255).astype(np.uint8)))
     assert (image[:15] == 255).all()
     assert np.median(image[image < 128]) <= 10
+
+
+@pytest.mark.parametrize("size", [(256, 15, 15), (256, 130, 2), (1000, 800, 5), (64, 5, 5)])
+def test_little_ink_is_ink(tmp_path, size):
+    """The dot of 、 and the line of a fine pen's 一."""
+    side, width, height = size
+    left, top = (side - width) // 2, (side - height) // 2
+    image = glyph(tmp_path / "a", drawn(side, side, (left, top, left + width, top + height)))
+    assert (image < 200).any()
+
+
+def test_the_lines_of_a_grid_are_not_taken_for_ink_or_paper(tmp_path):
+    pixels = np.asarray(drawn(200, 200, (60, 60, 140, 140))).copy()
+    pixels[[0, -1]] = 40
+    pixels[:, [0, -1]] = 40
+    Image.fromarray(pixels).save(tmp_path / "一.png")
+    drawn().save(tmp_path / "永.png")
+    assert GlyphImages(str(tmp_path)).dropped == {"一.png": "has a dark border: cut the lines of the grid off"}
+
+
+def test_a_name_in_another_encoding_is_named_and_left_out(tmp_path):
+    folder = tmp_path / "hand"
+    folder.mkdir()
+    drawn().save(folder / "國.png")
+    (folder / os.fsdecode(b"\xa4\xc3.png")).write_bytes((folder / "國.png").read_bytes())
+    flags = ["--src_font", "bundled:source.otf", "--dst_imgs", folder]
+    assert run_train(tmp_path / "run", *flags, "--max_steps", 1) == 0
+    config = json.loads((tmp_path / "run" / "config.json").read_text(encoding="utf-8"))
+    assert list(config["data"]["targets"][0]["dropped"]) == ["\\udca4\\udcc3.png"]
 
 
 def test_what_can_not_be_used_is_left_out_with_its_reason(tmp_path):
@@ -159,6 +190,7 @@ def test_folders_and_fonts_are_labels_together(tmp_path):
             drawn().save(folder / f"{character}.png")
     data = FontData.from_fonts(str(source), [str(target)], list(map(str, folders)), None, 0.0, 0)
     assert data.labels == ["Font", "hand", "hand (2)"]
+    assert distinct(["A", "A", "A (2)", "A"]) == ["A", "A (3)", "A (2)", "A (4)"]
     pairs = {label: {c for n, c in data.train_pairs if n == label} for label in range(3)}
     assert pairs == {0: set(characters), 1: set("三四五"), 2: {"一"}}
     assert data.lacking[f"{data.source.name}"] == "A六"

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 import infer
 from tests.conftest import run_train
@@ -78,7 +79,7 @@ def test_a_file_of_an_earlier_port_is_read_and_written_alike(tmp_path):
 @pytest.mark.parametrize("protocol", [3, 4, 5])
 def test_every_protocol_that_has_bytes_is_read(tmp_path, protocol):
     path = tmp_path / "a.obj"
-    records = [(0, b""), (1, b"x" * 300), (300, b"y" * 70_000), (70_000, b"z")]
+    records = [(0, b""), (1, b"x" * 300), (300, b"y" * 70_000), (9_999, b"z")]
     path.write_bytes(b"".join(pickle.dumps(record, protocol) for record in records))
     index = read_obj(path)
     assert [(label, index.read(n)) for n, label in enumerate(index.labels)] == records
@@ -167,7 +168,7 @@ def test_records_that_can_not_be_used_are_named_by_number(tmp_path, capsys):
     said = "\n".join(data.summary())
     assert "record 2 is left out: it can't be read as an image" in said
     assert "record 4 is left out: it is 64 x 64 pixels, not two squares side by side" in said
-    assert "record 5 is left out: it has the label 1000000" in said
+    assert "record 5 is left out: it has a label beyond 9999" in said
     assert "4 left out in all" in said
     assert list(data.describe()["dropped"]) == ["record 2", "record 3", "record 4", "record 5"]
 
@@ -178,6 +179,22 @@ def test_val_obj_is_what_is_held_out(train_obj):
     assert (len(data.train_pairs), len(data.held_out_pairs)) == (10, 2)
     sources, _ = data.render_pairs(data.held_out_pairs, 64)
     assert [int((image < 128).any(1).sum()) for image in sources] == [24, 25]
+
+
+@pytest.mark.parametrize("content", [b"", b"\x80\x04\x95 cut"])
+def test_a_val_obj_without_pairs_is_made_up_for(train_obj, content):
+    train_obj.with_name("val.obj").write_bytes(content)
+    data = RecordData.open(train_obj.parent, channels=1, split_ratio=0.2, seed=1)
+    assert (len(data.train_pairs), len(data.held_out_pairs)) == (8, 2)
+    named = any("val.obj record 1 is left out" in line for line in data.summary())
+    assert named == bool(content)
+
+
+def test_a_file_is_reopened_without_its_neighbour(train_obj):
+    """What was asked for was one file: a val.obj beside it is not part of it."""
+    write_obj(train_obj.with_name("val.obj"), [(0, picture(20))])
+    data = RecordData.open(train_obj, channels=1, split_ratio=0.2, seed=1)
+    assert RecordData.from_config(data.describe()).held_out_pairs == data.held_out_pairs
 
 
 def test_without_val_obj_a_share_is_held_out(train_obj):
@@ -212,7 +229,13 @@ def test_a_folder_of_pictures_takes_labels_from_names(tmp_path):
     for name, number in (("0_00001.png", 1), ("2_00001.png", 2), ("plain.png", 3)):
         (tmp_path / name).write_bytes(picture(number))
     (tmp_path / "notes.txt").write_text("not a picture")
+    (tmp_path / "folder.png").mkdir()
+    (tmp_path / "20251124_1.png").write_bytes(picture(4))
     data = RecordData.open(tmp_path, channels=1)
+    assert data.describe()["dropped"] == {
+        "20251124_1.png": "has a label beyond 9999",
+        "notes.txt": "is no png, jpg, tif or bmp",
+    }
     assert [label for label, _ in data.train_pairs] == [0, 2, 0]
     assert data.labels == ["0", "1", "2"]
 
@@ -306,6 +329,17 @@ def test_mistakes(flags, words, train_obj, tmp_path, capsys):
     assert words in capsys.readouterr().err
 
 
+def test_pictures_in_the_experiment_are_its_data(tmp_path, capsys):
+    (tmp_path / "run" / "data").mkdir(parents=True)
+    for number in range(4):
+        (tmp_path / "run" / "data" / f"0_{number}.png").write_bytes(picture(number))
+    assert run_train(tmp_path / "run", "--max_steps", 1) == 0
+    assert "4 pairs, 1 of them held out, 1 label" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        run_train(tmp_path / "run", "--charset", "big5_1", "--overwrite")
+    assert "have no names" in capsys.readouterr().err
+
+
 def test_a_label_that_the_weights_lack_is_refused(trained, tmp_path, capsys):
     path = tmp_path / "a.obj"
     write_obj(path, [(3, picture(1))])
@@ -339,6 +373,21 @@ def test_fonts_are_packed_and_unpacked(tmp_path):
     assert content(again) == content(files[0])
     with pytest.raises(SystemExit):
         prepare.main(repack)
+
+
+def test_unpacking_leaves_out_what_is_no_picture(tmp_path, capsys):
+    path = tmp_path / "a.obj"
+    bomb = io.BytesIO()
+    info = PngInfo()
+    info.add_text("key", "x" * 100_000_000, zip=True)
+    Image.new("L", (4, 2)).save(bomb, "PNG", pnginfo=info)
+    write_obj(path, [(0, picture(1)), (0, bomb.getvalue()), (0, b"no image"), (10**300, picture(2))])
+    assert prepare.main(["unpack", str(path), "--out_dir", str(tmp_path / "p")]) == 1
+    assert [file.name for file in (tmp_path / "p").iterdir()] == ["0_00001.png"]
+    assert capsys.readouterr().err.count("is left out") == 3
+    (tmp_path / "empty.obj").write_bytes(b"")
+    with pytest.raises(SystemExit):
+        prepare.main(["unpack", str(tmp_path / "empty.obj"), "--out_dir", str(tmp_path / "q")])
 
 
 def test_prepare_runs_as_a_module(tmp_path):

@@ -136,6 +136,7 @@ def test_a_size_against_the_discriminator_is_an_error(port):
         (lambda state: {f"module.{key}": value for key, value in state.items()}, "but module.model."),
         (lambda state: {}, "but nothing"),
         (lambda state: {"epoch": 3, "net": 5}, "but epoch, net"),
+        (lambda state: {1: torch.zeros(2)}, "keys that are no names"),
         (lambda state: state | {"extra.weight": torch.zeros(2)}, "extra.weight is unexpected"),
         (lambda state: {key: value for key, value in state.items() if "submodule.up.2" not in key}, "is missing"),
     ],
@@ -185,6 +186,57 @@ def test_training_goes_on_from_an_earlier_port(where, tmp_path, capsys):
     assert "going on from step 103" in capsys.readouterr().out
 
 
+def test_weights_from_elsewhere_are_not_trained_on_the_bundled_fonts(tmp_path, taught, capsys):
+    small_port(tmp_path / "run")
+    for flags in (["--resume", "100"], ["--fine_tune", str(taught), "--overwrite"]):
+        with pytest.raises(SystemExit) as caught:
+            train.main(["--experiment_dir", str(tmp_path / "run"), "--gpu_ids", "-1", *flags])
+        assert caught.value.code == 2
+        assert "give --src_font and --dst_font, or --data_dir" in capsys.readouterr().err
+
+
+def test_a_run_from_weights_that_saved_nothing_yet_keeps_its_data(tmp_path, capsys):
+    root = tmp_path / "run"
+    small_port(root)
+    flags = ["--experiment_dir", str(root), *map(str, SMALL_PORT)]
+    assert train.main([*flags, "--resume", "100", "--max_steps", "100"]) == 0  # ends before a checkpoint
+    again = ["--experiment_dir", str(root), "--gpu_ids", "-1", "--resume", "latest", "--max_steps", "101"]
+    assert train.main(again) == 0
+    assert json.loads((root / "config.json").read_text(encoding="utf-8"))["data"]["kind"] == "records"
+    assert checkpoint.steps_with(root / "checkpoint", checkpoint.STATE) == [101]
+    font = ["--src_txt", "國", "--src_font", "bundled:source.otf"]
+    assert run_infer(root, *font, "--resume", 100) == 0
+    assert "100_net_G.pth" in capsys.readouterr().out
+
+
+def test_later_weights_of_an_earlier_port_are_not_written_over(tmp_path, capsys):
+    root = tmp_path / "run"
+    for step in (100, 102):
+        small_port(root / "checkpoint", step)
+    with pytest.raises(SystemExit):
+        train.main(["--experiment_dir", str(root), *map(str, SMALL_PORT), "--resume", "100", "--max_steps", "104"])
+    assert "later weights, of step 102" in capsys.readouterr().err
+
+
+def test_ema_weights_alone_are_gone_on_from(tmp_path):
+    root = tmp_path / "run"
+    before, _ = small_port(root)
+    (root / "100_net_G.pth").rename(root / "100_net_G_EMA.pth")
+    flags = ["--experiment_dir", str(root), *map(str, SMALL_PORT), "--lr", "1e-12"]
+    assert train.main([*flags, "--resume", "latest", "--max_steps", "101"]) == 0
+    torch.testing.assert_close(read(root, 101, "net_G")["embedder.weight"], before["embedder.weight"])
+
+
+@pytest.mark.parametrize(("flags", "words"), [(["--image_size", 100], "image_size 100"), (["--compare"], "net_G_EMA")])
+def test_mistakes_in_drawing_with_an_earlier_port(port, flags, words, capsys):
+    (port / FILES[1]).unlink()
+    with pytest.raises(SystemExit) as caught:
+        run_infer(port, "--src_txt", "國", "--src_font", "bundled:source.otf", *flags)
+    assert caught.value.code == 2
+    assert words in capsys.readouterr().err
+    assert not (port / "infer").exists()
+
+
 def test_flags_that_contradict_the_weights_are_refused(tmp_path, capsys):
     small_port(tmp_path / "run")
     flags = ["--experiment_dir", str(tmp_path / "run"), *map(str, SMALL_PORT), "--resume", "100"]
@@ -222,7 +274,9 @@ def fine_tune(folder: Path, taught: Path, fonts: dict[str, Path], targets: list[
 
 def test_labels_are_taken_over_by_name_and_new_ones_start_from_the_mean(fonts, taught, tmp_path, capsys):
     assert fine_tune(tmp_path, taught, fonts, ["new", "other"]) == 0
-    assert "labels taken over: other; 1 new" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "label 0 new is new: it starts from the mean" in said
+    assert "label 1 other is known: it starts from label 1 other\n" in said
     old, new = read(taught, 4, "net_G_EMA"), read(tmp_path, 1, "net_G")
     rows = old["embedder.weight"]
     torch.testing.assert_close(new["embedder.weight"], torch.stack([rows[:2].mean(0), rows[1]]), atol=1e-6, rtol=0)
@@ -245,6 +299,24 @@ def test_a_label_is_added_to_a_trained_model(fonts, taught, tmp_path):
     torch.testing.assert_close(new[:2], old[:2], atol=1e-6, rtol=0)
     torch.testing.assert_close(new[2], old[:2].mean(0), atol=1e-6, rtol=0)
     assert run_infer(tmp_path, "--src_txt", "一二", "--label", 2) == 0
+
+
+def test_a_label_whose_content_has_changed_is_said(fonts, taught, tmp_path, capsys):
+    renamed = shutil.copy(fonts["other"], tmp_path / "renamed.ttf")
+    impostor = make_font(tmp_path / "old.ttf", dict.fromkeys("一二三四五", (0, 0, 500, 500)), family="old")
+    paths = {"source": fonts["source"], "renamed": renamed, "old": impostor}
+    assert fine_tune(tmp_path / "run", taught, paths, ["renamed", "old"]) == 0
+    said = capsys.readouterr().out
+    assert "label 0 other is known: it starts from label 1 other\n" in said
+    assert "label 1 old is known: it starts from label 0 old, whose content was another" in said
+
+
+def test_networks_for_different_labels_are_refused(tmp_path, fonts, capsys):
+    small_port(tmp_path / "port")
+    torch.save(tiny_model(embedding_num=2).netD.state_dict(), tmp_path / "port" / "100_net_D.pth")
+    with pytest.raises(SystemExit):
+        fine_tune(tmp_path / "run", tmp_path / "port", fonts, ["new"])
+    assert "is for 2 labels, not for 4" in capsys.readouterr().err
 
 
 def test_fine_tuning_from_an_earlier_port_or_a_single_file(fonts, tmp_path):
@@ -271,6 +343,7 @@ def test_a_fine_tuned_run_resumes_without_what_it_came_from(fonts, taught, tmp_p
         (["--fine_tune", "TAUGHT", "--g_blur"], "--g_blur True contradicts"),
         (["--fine_tune", "TAUGHT", "--ngf", "8"], "--ngf 8 contradicts"),
         (["--freeze_encoder"], "give --fine_tune"),
+        (["--fine_tune", ""], "--fine_tune is empty"),
     ],
 )
 def test_mistakes_in_fine_tuning(flags, words, taught, tmp_path, capsys):

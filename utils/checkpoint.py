@@ -93,6 +93,8 @@ def load_part(path: Path) -> dict[str, Any]:
         raise UserError(f"checkpoint {path} can't be read: {reason[0] if reason else type(error).__name__}") from error
     if not isinstance(content, dict):
         raise UserError(f"checkpoint {path} holds a {type(content).__name__}, not a state dict")
+    if not all(isinstance(key, str) for key in content):
+        raise UserError(f"checkpoint {path} has keys that are no names: it is no state dict")
     return content
 
 

@@ -1,11 +1,15 @@
 """What the scripts' command lines share: one-line errors, and values resolved from several places."""
 
 import argparse
+import errno
+import io
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
 
+# What a path that the user gave can be: there already, a file instead of a folder, not there, forbidden.
+WRONG_PATH = (errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENOENT, errno.EACCES, errno.EPERM, errno.EROFS)
 TYPOGRAPHIC_FLAG = re.compile(r"^[‐-―−]+-*(?=[A-Za-z])")
 
 
@@ -55,6 +59,8 @@ def resolve(args: argparse.Namespace, *sources: Mapping[str, Any]) -> argparse.N
 
 def run_script(parser: Parser, run: Callable[[argparse.Namespace], int], argv: Sequence[str] | None) -> int:
     """Parse `argv` and return `run(args)`: a mistake of the user's exits with 2, a failing disk with 1, in one line."""
+    if isinstance(sys.stdout, io.TextIOWrapper):  # where its encoding lacks Chinese, names are escaped
+        sys.stdout.reconfigure(errors="backslashreplace")
     args = parser.parse_args(argv)
     try:
         return run(args)
@@ -62,7 +68,7 @@ def run_script(parser: Parser, run: Callable[[argparse.Namespace], int], argv: S
         parser.error(str(error))
     except OSError as error:
         print(f"{parser.prog}: error: {error.filename or 'writing'}: {error.strerror or error}", file=sys.stderr)
-        return 1
+        return 2 if error.errno in WRONG_PATH else 1
 
 
 def say(*lines: str | None) -> None:

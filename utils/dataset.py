@@ -55,6 +55,10 @@ class PairData(ABC):
     def summary(self) -> list[str]:
         """What is used and what is left out, one line each."""
 
+    def label_digests(self) -> list[str]:
+        """The SHA-256 of what each label was made from; none where labels are mere numbers."""
+        return []
+
     def render_pairs(self, pairs: Sequence[Pair], image_size: int) -> tuple[np.ndarray, np.ndarray]:
         """Source and target images uint8 [N, S, S] (or [N, S, S, 3]) of pairs."""
         sources, targets = zip(*(self.render_pair(pair, image_size) for pair in pairs), strict=True)

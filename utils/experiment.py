@@ -11,6 +11,9 @@ from utils.dataset import PairData
 from utils.font_data import FontData
 from utils.record_data import RecordData
 
+FORMAT = 2  # of config.json
+CONTENT = {"image_size", "input_nc", "ngf", "ndf", "embedding_num", "kind", "labels"}  # what it has at least
+
 
 @dataclass(frozen=True)
 class Paths:
@@ -58,8 +61,11 @@ def read_config(paths: Paths) -> dict[str, Any] | None:
         config = json.loads(paths.config.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UserError(f"{paths.config} can't be read: {error}") from error
-    if not isinstance(config, dict) or not {"model", "data", "training"} <= config.keys():
+    parts = [config.get(name) for name in ("model", "data", "training")] if isinstance(config, dict) else [None]
+    if not all(isinstance(part, dict) for part in parts):
         raise UserError(f"{paths.config} is not the config of an experiment")
+    if config.get("format") != FORMAT or not parts[0].keys() | parts[1].keys() >= CONTENT:
+        raise UserError(f"{paths.config} was written by another version of this program")
     return config
 
 

@@ -1,5 +1,6 @@
 """Pairs from fonts and from folders of drawn glyphs: the same character in the source and in a target."""
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -115,6 +116,9 @@ class FontData(PairData):
         label, character = pair
         return self.source.render(character, image_size, move), self.targets[label].render(character, image_size, move)
 
+    def label_digests(self) -> list[str]:
+        return [target.sha256() for target in self.targets]
+
     def describe(self) -> dict[str, Any]:
         return {
             "kind": "fonts",
@@ -146,8 +150,12 @@ class FontData(PairData):
 
 
 def distinct(names: Sequence[str]) -> list[str]:
-    """The names, numbered from their second use on."""
-    return [name if name not in names[:i] else f"{name} ({names[:i].count(name) + 1})" for i, name in enumerate(names)]
+    """The names, numbered where they would be the same."""
+    found: list[str] = []
+    for name in names:
+        numbered = (f"{name} ({number})" for number in itertools.count(2))
+        found.append(name if name not in found else next(n for n in numbered if n not in found and n not in names))
+    return found
 
 
 def offered(target: Target) -> list[str]:

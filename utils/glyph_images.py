@@ -2,6 +2,8 @@
 
 import hashlib
 import io
+import re
+import unicodedata
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from utils.images import EXTENSIONS, INK, PAPER, ink_box, read_image, resample
 from utils.render import Box, Movement, Placement
 
 SIDE = 512  # pixels that an em box is kept at, if it has more
+FEWEST = 20  # pixels of ink
 CONTRAST = 40  # grey levels between paper and ink, at least
 LEVELS = (0.15, 0.75)  # of the way from ink to paper, what is below and above is taken for ink and for paper
 
@@ -62,7 +65,8 @@ class GlyphImages:
             content = file.read_bytes()
             glyph = em_box(np.asarray(read_image(content)))
         except UserError as error:
-            self.dropped[file.name] = str(error)
+            # A name in another encoding can't be written to config.json as it is.
+            self.dropped[file.name.encode("utf-8", "backslashreplace").decode()] = str(error)
             return b""
         packed = io.BytesIO()
         glyph.save(packed, "PNG", compress_level=1)
@@ -128,11 +132,16 @@ class GlyphImages:
 
 
 def character_of(stem: str) -> str | None:
-    """The character that a file name means: `永`, `U+6C38` or `27704`; None if it means none."""
+    """The character that a file name means: `永`, `U+6C38` or `27704`; None if it means none.
+
+    macOS decomposes names, `が` into two characters. A number with leading zeros is that of a scan.
+    """
+    if len(stem) > 1:
+        stem = unicodedata.normalize("NFC", stem)
     if len(stem) == 1:
         return stem if is_drawable(stem) else None
     match = CODEPOINT.fullmatch(stem)
-    codepoint = int(match[1], 16) if match else int(stem) if stem.isascii() and stem.isdigit() else -1
+    codepoint = int(match[1], 16) if match else int(stem) if re.fullmatch(r"[1-9][0-9]{1,6}", stem) else -1
     return chr(codepoint) if 0 <= codepoint <= 0x10FFFF and is_drawable(chr(codepoint)) else None
 
 
@@ -146,7 +155,14 @@ def em_box(pixels: np.ndarray) -> Image.Image:
         UserError: when there is no ink to tell from the paper, or the ink is the lighter of the two.
     """
     border = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
-    paper, (dark, light) = float(np.median(border)), np.percentile(pixels, (0.5, 99.5))
+    y, x = (max(1, side // 20) for side in pixels.shape)
+    inner = pixels[y:-y, x:-x]
+    ring = np.concatenate([inner[0], inner[-1], inner[:, 0], inner[:, -1]]) if inner.size else border
+    paper, light = float(np.median(border)), float(np.percentile(pixels, 99.5))
+    few = max(FEWEST, pixels.size // 2000)  # the ink of a dot is more than this, the dust of a scan is less
+    dark = float(np.partition(pixels, few, axis=None)[few]) if pixels.size > few else float(pixels.min())
+    if np.median(ring) - paper > CONTRAST:
+        raise UserError("has a dark border: cut the lines of the grid off")
     if light - paper > max(paper - dark, CONTRAST):
         raise UserError("is light on dark: invert it")
     if paper - dark < CONTRAST:

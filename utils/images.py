@@ -1,7 +1,6 @@
 """Pixels in and out: the only code that maps [-1, 1] to 8 bit and back, and that reads and writes pictures."""
 
 import io
-import struct
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -50,8 +49,10 @@ def read_image(content: bytes, channels: int = 1) -> Image.Image:
             if image.width * image.height > LARGEST:
                 raise UserError(f"is {image.width} x {image.height} pixels, too large")
             return _plain(ImageOps.exif_transpose(image)).convert("L" if channels == 1 else "RGB")
-    # What Pillow raises for damaged files differs from format to format.
-    except (OSError, ValueError, SyntaxError, struct.error, MemoryError, Image.DecompressionBombError) as error:
+    except UserError:
+        raise
+    # Pillow documents no closed set of errors for damaged files.
+    except Exception as error:
         raise UserError(f"can't be read as an image ({' '.join(str(error).split())[:80]})") from error
 
 

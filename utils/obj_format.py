@@ -14,6 +14,7 @@ from typing import BinaryIO
 
 from utils.cli import UserError
 
+HIGHEST_LABEL = 9999  # a table of more labels is a mistake, and would not fit into memory
 INTEGERS = {"INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1"}
 BYTES = {"SHORT_BINBYTES", "BINBYTES", "BINBYTES8"}
 # What else a pickled (int, bytes) may hold: framing, memo, and the tuple itself.
@@ -32,6 +33,10 @@ class ObjFile:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def name_of(self, number: int) -> str:
+        """What to call a record in a message."""
+        return f"record {number}"
 
     def read(self, index: int) -> bytes:
         """The image file in a record."""
@@ -79,8 +84,11 @@ def _read_record(file: BinaryIO, size: int, number: int, index: ObjFile) -> bool
     except (ValueError, EOFError, IndexError, OverflowError, UnicodeDecodeError) as error:
         index.dropped[number] = f"can't be read, nor what follows it ({str(error)[:60] or 'it is cut'})"
         return False
-    if not known or span is None or not isinstance(label, int) or isinstance(label, bool) or label < 0:
+    if not known or span is None or type(label) is not int or label < 0:
         index.dropped[number] = "is no pair of a label and an image"
+        return True
+    if label > HIGHEST_LABEL:
+        index.dropped[number] = f"has a label beyond {HIGHEST_LABEL}"
         return True
     index.labels.append(label)
     index.spans.append(span)

@@ -45,7 +45,7 @@ SMALL_DEFAULTS = {"image_size": 128, "ngf": 24, "ndf": 12, "max_steps": 600}
 # What a checkpoint is: it can't change while its training goes on.
 FIXED = {
     *("image_size", "input_nc", "ngf", "ndf", "embedding_num", "embedding_dim", "norm_type", "up_mode"),
-    *("g_blur", "d_blur", "charset", "split_ratio", "random_seed", "fine_tune"),
+    *("g_blur", "d_blur", "charset", "split_ratio", "random_seed"),
 }
 NOT_RECORDED = {"resume", "overwrite", "gpu_ids", "experiment_dir", "checkpoint_only_last"}
 SOURCES = {"src_font", "dst_font", "dst_imgs", "data_dir"}  # given again, they say where the data lies now
@@ -74,7 +74,7 @@ def resolve_options(
         saved.pop("embedding_num", None)
     if args.max_steps is None and args.epoch is not None:
         saved.pop("max_steps", None)
-    data = {} if config else choose_data(args, paths)
+    data = {} if config else choose_data(args, paths, pretrained=bool(architecture))
     small = small_defaults(args) if data == BUNDLED_FONTS and not on_cuda else {}
     workers = {"num_workers": min(4, (os.cpu_count() or 2) - 1) if on_cuda else 0}
     options = resolve(args, saved, data, small, workers, DEFAULTS)
@@ -88,8 +88,10 @@ def resolve_options(
     return options
 
 
-def choose_data(args: argparse.Namespace, paths: "Paths") -> dict:
+def choose_data(args: argparse.Namespace, paths: "Paths", pretrained: bool) -> dict:
     """The flags of the data that a new run trains on: as given, else EXPERIMENT_DIR/data, else the bundled fonts.
+
+    Pretrained weights are not trained on the bundled fonts unless these are named.
 
     Raises:
         UserError: when they don't go together.
@@ -97,13 +99,16 @@ def choose_data(args: argparse.Namespace, paths: "Paths") -> dict:
     targets = bool(args.dst_font or args.dst_imgs)
     if args.data_dir and (args.src_font or targets):
         raise UserError("--data_dir holds sources and targets: leave out --src_font, --dst_font and --dst_imgs")
-    if args.data_dir and args.charset:
-        raise UserError("--charset needs fonts: the pictures of --data_dir have no names")
     if targets != (args.src_font is not None):
         raise UserError("--src_font and --dst_font (or --dst_imgs) go together: a source font and what to learn")
-    if args.data_dir or targets:
+    if targets:
         return {}
-    return {"data_dir": str(paths.data)} if (paths.data / "train.obj").is_file() else BUNDLED_FONTS
+    data_dir = args.data_dir or (str(paths.data) if paths.data.is_dir() and any(paths.data.iterdir()) else None)
+    if data_dir and args.charset:
+        raise UserError(f"--charset needs fonts: the pictures of {data_dir} have no names")
+    if not data_dir and pretrained:
+        raise UserError("what shall the weights be trained on? give --src_font and --dst_font, or --data_dir")
+    return {"data_dir": data_dir} if data_dir else BUNDLED_FONTS
 
 
 def small_defaults(args: argparse.Namespace) -> dict:
@@ -143,15 +148,16 @@ def changes_on_resume(args: argparse.Namespace, config: dict) -> list[str]:
         UserError: when a flag contradicts what the checkpoint is.
     """
     saved = {**config["training"], **config["model"]}
+    ignored = NOT_RECORDED | SOURCES | {"fine_tune"}  # what a run started from is in the past
     changed = [
         name
         for name, value in vars(args).items()
-        if name not in NOT_RECORDED | SOURCES and value is not None and value != saved.get(name)
+        if name not in ignored and value is not None and value != saved.get(name)
     ]
     for name in changed:
         if name in FIXED:
             raise UserError(
-                f"--{name} {getattr(args, name)} contradicts the checkpoint, which has {saved[name]}: "
+                f"--{name} {getattr(args, name)} contradicts the checkpoint, which has {saved.get(name)}: "
                 f"leave the flag out, or start another experiment"
             )
     return [f"--{name} {getattr(args, name)} from here on, {saved.get(name)} before" for name in changed]

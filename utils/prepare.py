@@ -21,6 +21,7 @@ from tqdm import tqdm
 from utils.cli import Parser, UserError, at_least, run_script, say
 from utils.dataset import Pair, PairData
 from utils.font_data import FontData
+from utils.images import read_image
 from utils.obj_format import read_obj, write_obj
 from utils.record_data import RecordData
 
@@ -101,6 +102,8 @@ def unpack(args: argparse.Namespace) -> int:
         UserError: when the file can't be read, or the folder holds something already.
     """
     file, folder = read_obj(Path(args.file)), Path(args.out_dir)
+    if not file.numbers:
+        raise UserError(f"{args.file} holds no pair of a label and a picture")
     if folder.is_dir() and any(folder.iterdir()):
         raise UserError(f"{folder} is not empty: choose another --out_dir")
     folder.mkdir(parents=True, exist_ok=True)
@@ -108,11 +111,12 @@ def unpack(args: argparse.Namespace) -> int:
     for index, (label, number) in enumerate(tqdm(places, desc="unpacking", unit="pair", disable=None)):
         content = file.read(index)
         try:
-            with Image.open(io.BytesIO(content)) as image:
-                extension = {"JPEG": "jpg"}.get(image.format, image.format.lower())
-        except (OSError, Image.DecompressionBombError):
-            file.dropped[number] = "is no image"
+            read_image(content)
+        except UserError as error:
+            file.dropped[number] = str(error)
             continue
+        with Image.open(io.BytesIO(content)) as image:
+            extension = {"JPEG": "jpg"}.get(image.format, image.format.lower())
         (folder / f"{label}_{number:05d}.{extension}").write_bytes(content)
     for number, reason in file.dropped.items():
         print(f"record {number} is left out: it {reason}", file=sys.stderr)

@@ -4,6 +4,7 @@ They come as the train.obj and val.obj of earlier ports, or as a folder of such 
 """
 
 import hashlib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -17,11 +18,10 @@ from tqdm import tqdm
 from utils.cli import UserError, left_out_lines
 from utils.dataset import Pair, PairData, split_held_out
 from utils.images import EXTENSIONS, ink_box, read_image, resample
-from utils.obj_format import ObjFile, read_obj
+from utils.obj_format import HIGHEST_LABEL, ObjFile, read_obj
 from utils.render import Box, Movement, frame_of
 
 FRAME_GLYPHS = 300  # source glyphs that the frame is measured on
-HIGHEST_LABEL = 9999  # a table of more labels is a mistake, and would not fit into memory
 
 
 @dataclass
@@ -33,13 +33,25 @@ class PairFolder:
     labels: list[int] = field(default_factory=list)
     numbers: list[int] = field(default_factory=list)
     dropped: dict[int, str] = field(default_factory=dict)
+    _names: list[str] = field(default_factory=list)
 
     def __post_init__(self):
-        for number, file in enumerate(sorted(f for f in self.path.iterdir() if f.suffix.lower() in EXTENSIONS), 1):
-            label, mark, _ = file.stem.partition("_")
-            self.files.append(file)
-            self.labels.append(int(label) if mark and label.isascii() and label.isdigit() else 0)
-            self.numbers.append(number)
+        files = sorted(file for file in self.path.iterdir() if file.is_file() and not file.name.startswith("."))
+        for number, file in enumerate(files, 1):
+            self._names.append(file.name.encode("utf-8", "backslashreplace").decode())
+            label = re.match(r"[0-9]+(?=_)", file.stem)
+            if file.suffix.lower() not in EXTENSIONS:
+                self.dropped[number] = "is no png, jpg, tif or bmp"
+            elif label and int(label[0]) > HIGHEST_LABEL:
+                self.dropped[number] = f"has a label beyond {HIGHEST_LABEL}"
+            else:
+                self.files.append(file)
+                self.labels.append(int(label[0]) if label else 0)
+                self.numbers.append(number)
+
+    def name_of(self, number: int) -> str:
+        """What to call a record in a message."""
+        return self._names[number - 1]
 
     def read(self, index: int) -> bytes:
         """The picture of a record."""
@@ -56,6 +68,9 @@ def open_records(path: Path) -> Records:
         UserError: when there is neither.
     """
     if path.is_dir():
+        inside = sorted(path.glob("*.obj"))
+        if inside:
+            raise UserError(f"{path} is a folder: name one of its files, such as {inside[0]}")
         return PairFolder(path)
     if not path.is_file():
         raise UserError(f"{path}: no such file or folder")
@@ -86,22 +101,23 @@ class RecordData(PairData):
     """
 
     def __init__(self, train: Records, val: Records | None, channels: int, split_ratio: float = 0, seed: int = 0):
-        self.files = [train] + ([val] if val else [])
+        self.files = [train] if val is None else [train, val]
+        self.path = train.path  # what was asked for: the file, or a folder with train.obj
         self.channels, self.split_ratio, self.seed = channels, split_ratio, seed
         self.dropped: dict[int, str] = {}
         self._places: dict[int, tuple[int, int]] = {}  # key -> file, index
         digest = hashlib.sha256()
         for which, file in enumerate(self.files):
             self._check(which, file, digest)
+        self.dropped = dict(sorted(self.dropped.items(), key=lambda item: abs(item[0])))
         self.digest = digest.hexdigest()
         if not self._places:
-            reason = next((f": record {abs(key)} {why}" for key, why in self.dropped.items()), "")
+            reason = next((f": {name} {why}" for name, why in self._dropped_names().items()), "")
             raise UserError(f"{train.path} holds no pair of pictures{reason}")
-        if val:
-            self.train_keys = [key for key in self._places if key > 0]
-            self.held_out_keys = [key for key in self._places if key < 0]
-        else:
-            self.train_keys, self.held_out_keys = split_held_out(list(self._places), split_ratio, seed)
+        self.train_keys = [key for key in self._places if key > 0]
+        self.held_out_keys = [key for key in self._places if key < 0]
+        if not self.held_out_keys:
+            self.train_keys, self.held_out_keys = split_held_out(self.train_keys, split_ratio, seed)
 
     def _check(self, which: int, file: Records, digest: Any) -> None:
         """Read every picture once: what is damaged is found before the training, not in its middle."""
@@ -110,8 +126,6 @@ class RecordData(PairData):
         bar = tqdm(file.numbers, desc=f"reading {file.path.name}", unit="pair", disable=None, leave=False)
         for index, number in enumerate(bar):
             try:
-                if file.labels[index] > HIGHEST_LABEL:
-                    raise UserError(f"has the label {file.labels[index]}, beyond {HIGHEST_LABEL}")
                 content = file.read(index)
                 split_picture(content, self.channels)
             except UserError as error:
@@ -130,24 +144,21 @@ class RecordData(PairData):
         train, val = path / "train.obj", path / "val.obj"
         if not train.is_file():
             return cls(open_records(path), None, channels, split_ratio, seed)
-        return cls(read_obj(train), read_obj(val) if val.is_file() else None, channels, split_ratio, seed)
+        data = cls(read_obj(train), read_obj(val) if val.is_file() else None, channels, split_ratio, seed)
+        data.path = path
+        return data
 
     @classmethod
-    def from_config(cls, data: dict[str, Any], folder: str | None = None) -> "RecordData":
-        """Open what `describe` recorded, at `folder` if it has moved.
+    def from_config(cls, data: dict[str, Any], path: str | None = None) -> "RecordData":
+        """Open what `describe` recorded, at `path` if it has moved.
 
         Raises:
             UserError: when it is gone or has changed.
         """
-        opened = cls.open(Path(folder or data["folder"]), data["channels"], data["split_ratio"], data["seed"])
+        opened = cls.open(Path(path or data["path"]), data["channels"], data["split_ratio"], data["seed"])
         if opened.digest != data["sha256"]:
-            raise UserError(f"{opened.folder} is not the data of the training: its content is another")
+            raise UserError(f"{opened.path} is not the data of the training: its content is another")
         return opened
-
-    @property
-    def folder(self) -> Path:
-        path = self.files[0].path
-        return path.parent if path.name == "train.obj" else path
 
     @property
     def source(self) -> "RecordData":
@@ -205,7 +216,7 @@ class RecordData(PairData):
     def describe(self) -> dict[str, Any]:
         return {
             "kind": "records",
-            "folder": str(self.folder.resolve()),
+            "path": str(self.path.resolve()),
             "sha256": self.digest,
             "channels": self.channels,
             "split_ratio": self.split_ratio,
@@ -213,18 +224,21 @@ class RecordData(PairData):
             "labels": self.labels,
             "frame": self.frame,
             "pairs": len(self._places),
-            "dropped": self._dropped_records(),
+            "dropped": self._dropped_names(),
         }
 
-    def _dropped_records(self) -> dict[str, str]:
-        names = {True: "val.obj record", False: "record"}
-        return {f"{names[key < 0]} {abs(key)}": reason for key, reason in self.dropped.items()}
+    def _dropped_names(self) -> dict[str, str]:
+        train, val = self.files[0], self.files[-1]
+        return {
+            train.name_of(key) if key > 0 else f"{val.path.name} {val.name_of(-key)}": reason
+            for key, reason in self.dropped.items()
+        }
 
     def summary(self) -> list[str]:
-        where = str(self.files[0].path)
+        where = str(self.path)
         labels = len({label for label, _ in self.pairs_of(self._places)})
         held_out = f", {len(self.held_out_keys)} of them held out" if self.held_out_keys else ""
         return [
             f"{where}: {len(self._places)} pairs{held_out}, {labels} {'label' if labels == 1 else 'labels'}",
-            *left_out_lines(where, self._dropped_records()),
+            *left_out_lines(where, self._dropped_names()),
         ]

@@ -1,6 +1,7 @@
 """Trained weights: which file to draw with or to start from, and what they were trained for."""
 
 from dataclasses import dataclass, replace
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import torch
 
 from utils import checkpoint
 from utils.cli import UserError
+from utils.dataset import PairData
 from utils.experiment import Paths, read_config
 
 ARCHITECTURE = (
@@ -67,10 +69,15 @@ def find_weights(folder: Path, resume: str, kind: str) -> tuple[Weights, list[st
     raise UserError(f"no generator in {folder} can be read: {said[-1]}")
 
 
-def weights_folder(paths: Paths) -> Path:
-    """Where the checkpoints lie: in `checkpoint/`, or, copied from elsewhere, in the experiment folder itself."""
+def weights_folder(paths: Paths, resume: str = "latest") -> Path:
+    """Where the generators lie: in `checkpoint/`, or, copied from elsewhere, in the experiment folder itself.
+
+    Where both have some, it is the one that has the step `resume`.
+    """
     parts = (checkpoint.EMA_GENERATOR, checkpoint.GENERATOR)
-    here, there = (any(checkpoint.steps_with(f, part) for part in parts) for f in (paths.root, paths.checkpoint))
+    here, there = ({s for p in parts for s in checkpoint.steps_with(f, p)} for f in (paths.root, paths.checkpoint))
+    if resume != "latest" and int(resume) in here - there:
+        return paths.root
     return paths.root if here and not there else paths.checkpoint
 
 
@@ -82,7 +89,9 @@ def foreign_steps(paths: Paths) -> list[int]:
     folder = weights_folder(paths)
     if checkpoint.steps_with(folder, checkpoint.STATE):
         return []
-    steps, config = checkpoint.steps_with(folder, checkpoint.GENERATOR), read_config(paths)
+    parts = (checkpoint.GENERATOR, checkpoint.EMA_GENERATOR)
+    steps = sorted({step for part in parts for step in checkpoint.steps_with(folder, part)})
+    config = read_config(paths)
     return steps if config is None else [step for step in steps if step == config.get("went_on_from")]
 
 
@@ -123,18 +132,28 @@ class Pretrained:
     step: int
     architecture: dict[str, Any]  # named as the flags
     labels: list[str]  # the name of each label that was trained
+    digests: list[str]  # the SHA-256 of each label's font or folder, as far as known
     generator: dict[str, torch.Tensor]
     shadow: dict[str, torch.Tensor]  # what EMA starts from
     discriminator: dict[str, torch.Tensor] | None
 
-    def for_labels(self, names: list[str], embedding_num: int) -> tuple["Pretrained", list[str]]:
-        """The same for other labels: rows are taken over by name, new ones are the mean of those that were trained.
+    def for_labels(self, data: PairData, embedding_num: int) -> tuple["Pretrained", list[str]]:
+        """The same for the labels of `data`: known ones keep their rows, new ones start from the mean of those trained.
 
-        Returns also a line that says which labels are known.
+        A label is known by its content (a font that was renamed) or else by its name. Returns also a line for
+        each label.
         """
-        rows = [self.labels.index(name) if name in self.labels else None for name in names]
+        rows, said = [], []
+        for label, (name, digest) in enumerate(zip_longest(data.labels, data.label_digests())):
+            by_content = self.digests.index(digest) if digest in self.digests else None
+            row = by_content if by_content is not None else self.labels.index(name) if name in self.labels else None
+            rows.append(row)
+            if row is None:
+                said.append(f"label {label} {name} is new: it starts from the mean of the known ones")
+                continue
+            changed = ", whose content was another" if by_content is None and digest and self.digests else ""
+            said.append(f"label {label} {name} is known: it starts from label {row} {self.labels[row]}{changed}")
         rows += [None] * (embedding_num - len(rows))
-        known = [name for name, row in zip(names, rows, strict=False) if row is not None]
 
         def relabel(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
             changed = {}
@@ -146,14 +165,12 @@ class Pretrained:
 
         new = replace(
             self,
-            labels=names,
+            labels=data.labels,
             generator=relabel(self.generator),
             shadow=relabel(self.shadow),
             discriminator=self.discriminator and relabel(self.discriminator),
         )
-        count = len(names) - len(known)
-        said = f"labels taken over: {', '.join(known) or 'none'}; {count} new, starting from the mean of the known ones"
-        return new, [said]
+        return new, said
 
 
 def read_pretrained(
@@ -177,7 +194,7 @@ def read_pretrained(
         weights = Weights(int(match[1]), "ema" if is_ema else "raw", path, checkpoint.load_part(path))
     elif path.is_dir():
         config = read_config(Paths(path))
-        weights, said = find_weights(weights_folder(Paths(path)), resume, kind)
+        weights, said = find_weights(weights_folder(Paths(path), resume), resume, kind)
     else:
         raise UserError(f"{path}: no such experiment, folder or generator file")
     if config is None:
@@ -190,6 +207,11 @@ def read_pretrained(
         return checkpoint.load_part(file) if file.is_file() else None
 
     discriminator, shadow = part(checkpoint.DISCRIMINATOR), weights.state_dict
+    for state in (weights.state_dict, discriminator or {}):
+        for key in LABEL_ROWS:
+            if key in state and len(state[key]) != architecture["embedding_num"]:
+                count = architecture["embedding_num"]
+                raise UserError(f"{key} beside {weights.path} is for {len(state[key])} labels, not for {count}")
     if weights.kind == "raw" and kind == "raw":
         shadow = part(checkpoint.EMA_GENERATOR) or shadow
     if discriminator is None:
@@ -200,6 +222,7 @@ def read_pretrained(
             step=weights.step,
             architecture=architecture,
             labels=config["data"]["labels"],
+            digests=[target["sha256"] for target in config["data"].get("targets", [])],
             generator=weights.state_dict,
             shadow=shadow,
             discriminator=discriminator,
