@@ -115,6 +115,17 @@ def test_collection_index(tmp_path):
             GlyphRenderer(spec)
 
 
+def test_fonts_of_one_collection_are_told_apart(tmp_path):
+    """One file, two fonts: each is recognised, and the one is not taken for the other."""
+    fonts = [make_font(tmp_path / f"{n}.ttf", {"一": (0, 0, width, 500)}) for n, width in enumerate((300, 600))]
+    path = make_collection(tmp_path / "all.ttc", fonts)
+    first, second = (GlyphRenderer(f"{path}#{index}") for index in (0, 1))
+    assert first.sha256() != second.sha256()
+    assert open_recorded(second.describe()).index == 1
+    with pytest.raises(UserError, match="content is another"):
+        open_recorded(second.describe(), f"{path}#0")
+
+
 def test_bad_fonts_are_one_line(tmp_path):
     text = tmp_path / "text.ttf"
     text.write_text("no font")

@@ -242,7 +242,7 @@ def test_a_checkpoint_without_ema_is_drawn_raw_and_said(trained, tmp_path, capsy
     for path in folder.glob("checkpoint/*_EMA.pth"):
         path.unlink()
     assert run_infer(folder, "--src_txt", "國") == 0
-    assert "has no EMA weights: drawing with 12_net_G.pth" in capsys.readouterr().out
+    assert "has no EMA weights: using 12_net_G.pth" in capsys.readouterr().out
     with pytest.raises(SystemExit):
         run_infer(folder, "--src_txt", "國", "--weights", "ema")
 

@@ -210,8 +210,9 @@ class GlyphRenderer:
         return 255 - ink
 
     def sha256(self) -> str:
-        """The SHA-256 of the font file, in hexadecimal."""
-        return hashlib.sha256(self.path.read_bytes()).hexdigest()
+        """The SHA-256 of the font file, in hexadecimal; in a collection, of the file and the index after the first."""
+        which = f"#{self.index}".encode() if self.index else b""
+        return hashlib.sha256(self.path.read_bytes() + which).hexdigest()
 
     def describe(self) -> dict:
         """What config.json keeps of the font: file, name, SHA-256, placement."""

@@ -58,7 +58,7 @@ def find_weights(folder: Path, resume: str, kind: str) -> tuple[Weights, list[st
             is_ema = part == checkpoint.EMA_GENERATOR
             if is_ema and kind == "auto" and not path.is_file():
                 raw = checkpoint.part_path(folder, step, checkpoint.GENERATOR)
-                said.append(f"step {step} has no EMA weights: drawing with {raw.name}")
+                said.append(f"step {step} has no EMA weights: using {raw.name}")
                 continue
             try:
                 return Weights(step, "ema" if is_ema else "raw", path, checkpoint.load_part(path)), said
