@@ -47,7 +47,7 @@ def build_parser() -> Parser:
     flag(how, "run_all_label", "draw every label", action="store_true")
     flag(how, "weights", "auto (EMA where there is one), ema or raw", choices=("auto", "ema", "raw"))
     flag(how, "compare", "also draw raw and EMA weights side by side, and score both", action="store_true")
-    flag(how, "batch_size", "characters drawn at once", type=at_least(1))
+    flag(how, "batch_size", "characters drawn at once", type=at_least(1, 8192))
 
     where = parser.add_argument_group("where")
     flag(where, "experiment_dir", "folder of the experiment")
@@ -77,10 +77,11 @@ def main(argv: list[str] | None = None) -> int:
 def run(args: argparse.Namespace) -> int:
     """Join the rooms and draw; returns 1 when something could not be drawn."""
     from model import Zi2ZiConfig, Zi2ZiModel
-    from utils import checkpoint, drawing
+    from utils import checkpoint
     from utils.distributed import choose_device
-    from utils.experiment import Paths, read_config, write_json
-    from utils.weights import find_weights, foreign_config, weights_folder
+    from utils.experiment import Paths, read_config
+    from utils.files import locked
+    from utils.weights import find_kinds, foreign_config, weights_folder
 
     args = resolve(args, DEFAULTS)
     device, warning = choose_device(args.gpu_ids)
@@ -89,7 +90,9 @@ def run(args: argparse.Namespace) -> int:
     if config is None and not checkpoints.is_dir():
         raise UserError(f"{paths.config}: no such file; train first, or point --experiment_dir to an experiment")
     say(warning)
-    weights, said = find_weights(checkpoints, args.resume, args.weights)
+    kinds = ["raw", "ema"] if args.compare else [args.weights]
+    found, said = find_kinds(checkpoints, args.resume, kinds)
+    weights = found[0] if args.weights == "raw" else found[-1]
     if config is None:
         config, assumed = foreign_config(weights, args.image_size)
         said += assumed
@@ -98,32 +101,23 @@ def run(args: argparse.Namespace) -> int:
 
     def load(weights: "Weights") -> Zi2ZiModel:
         try:
-            model = Zi2ZiModel(Zi2ZiConfig(**config["model"]), device, is_training=False)
-        except ValueError as error:
-            raise UserError(f"{weights.path}: {error}") from error
+            model_config = Zi2ZiConfig(**config["model"])
+        except (TypeError, ValueError) as error:
+            raise UserError(f"the config of {weights.path} is damaged: {error}") from error
+        # On the meta device a network has shapes and no memory: a misfit costs nothing.
+        checkpoint.check_fit(Zi2ZiModel(model_config, "meta", is_training=False).netG, weights.state_dict, weights.path)
+        model = Zi2ZiModel(model_config, device, is_training=False)
         checkpoint.fit(model.netG, weights.state_dict, weights.path)
         return model
 
-    model = load(weights)
-    models = {"EMA" if weights.kind == "ema" else "raw": model}
-    if args.compare:
-        both = {"raw": "raw", "EMA": "ema"}
-        models = {name: load(find_weights(checkpoints, args.resume, kind)[0]) for name, kind in both.items()}
+    models = {"EMA" if each.kind == "ema" else "raw": load(each) for each in found}
     say(f"drawing with {weights.path}")
     folder = Path(args.infer_dir) if args.infer_dir else paths.root / "infer"
     job = choose_job(args, config, folder)
-    failed = draw(model, job, folder, args, weights)
-
-    if job.truth is not None or args.compare:
-        sheet = folder / ("compare.png" if args.compare else "sheet.png")
-        pairs = [(item.label, item.key) for item in job.drawings]
-        caption = f"{paths.root.name}, step {weights.step}"
-        scores = drawing.compare(models, job.source, job.truth, pairs, sheet, args.batch_size, caption)
-        for heading, values in scores.items():
-            say(f"{heading}: " + ", ".join(f"{name} {value:.4f}" for name, value in values.items()))
-        if scores:
-            write_json(folder / "metrics.json", {"step": weights.step, "characters": len(pairs), **scores})
-        say(str(sheet))
+    with locked(folder, ".drawing.lock", "drawing into"):
+        failed = draw(models["EMA" if weights.kind == "ema" else "raw"], job, folder, args, weights)
+        if job.truth is not None or args.compare:
+            compare(models, job, folder, args, f"{paths.root.name}, step {weights.step}", weights.step)
     return 1 if failed else 0
 
 
@@ -192,8 +186,10 @@ def records_of(args: argparse.Namespace, model: dict, folder: Path) -> Job:
 def draw(model: "Zi2ZiModel", job: Job, folder: Path, args: argparse.Namespace, weights: "Weights") -> int:
     """Draw every file and write the manifest, also of a run that is interrupted; returns the number that failed."""
     from utils import drawing
+    from utils.files import remove_stray
 
-    folder.mkdir(parents=True, exist_ok=True)
+    for place in {folder, *(item.path.parent for item in job.drawings)}:
+        remove_stray(place)
     entries = list(job.failed)
     try:
         for entry in drawing.draw_files(model, job.source, job.drawings, args.batch_size, args.skip_exist):
@@ -208,6 +204,23 @@ def draw(model: "Zi2ZiModel", job: Job, folder: Path, args: argparse.Namespace, 
         print(f"and {len(failed) - 10} more: see {folder / 'manifest.json'}", file=sys.stderr)
     say(f"{len(entries) - len(failed)} of {len(entries)} glyphs are in {folder}")
     return len(failed)
+
+
+def compare(
+    models: "dict[str, Zi2ZiModel]", job: Job, folder: Path, args: argparse.Namespace, caption: str, step: int
+) -> None:
+    """Draw a sheet, and score each model where there is something to compare with."""
+    from utils import drawing
+    from utils.experiment import write_json
+
+    sheet = folder / ("compare.png" if args.compare else "sheet.png")
+    pairs = [(item.label, item.key) for item in job.drawings]
+    scores = drawing.compare(models, job.source, job.truth, pairs, sheet, args.batch_size, caption)
+    for heading, values in scores.items():
+        say(f"{heading}: " + ", ".join(f"{name} {value:.4f}" for name, value in values.items()))
+    if scores:
+        write_json(folder / "metrics.json", {"step": step, "characters": len(pairs), **scores})
+    say(str(sheet))
 
 
 def confirm(args: argparse.Namespace, model: dict) -> None:

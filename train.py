@@ -1,13 +1,23 @@
 """Train zi2zi on pairs of glyphs: the same characters in a source font and in one or more target fonts."""
 
 import argparse
+import shutil
 import sys
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from utils.cli import Parser, UserError, add_flag, at_least, run_script, say, step_or_latest
-from utils.options import DEFAULTS, NOT_RECORDED, changes_on_resume, resolve_options, settle_labels, small_default_line
+from utils.options import (
+    DEFAULTS,
+    NOT_RECORDED,
+    changes_on_resume,
+    check_recorded,
+    resolve_options,
+    settle_labels,
+    small_default_line,
+)
 
 if TYPE_CHECKING:  # the rest needs torch, and --help must not wait for that
     from utils.dataset import PairData
@@ -30,7 +40,9 @@ def build_parser() -> Parser:
     flag(data, "charset", "big5_1, big5, gb2312_1, gb2312, jis_1, ksx1001 or a text file (default: all shared Han)")
     flag(data, "split_ratio", "share of the characters that is held out, 0 to 0.9", type=float)
     flag(data, "augment", "scale and shift both glyphs of a pair alike")
-    flag(data, "num_workers", "processes that render glyphs (default 0 on the CPU, else up to 4)", type=at_least(0))
+    flag(
+        data, "num_workers", "processes that render glyphs (default 0 on the CPU, else up to 4)", type=at_least(0, 256)
+    )
 
     net = parser.add_argument_group("networks")
     flag(net, "image_size", "pixels of a side: 2^k or 3*2^k from 64 to 1024", type=int)
@@ -49,7 +61,7 @@ def build_parser() -> Parser:
     flag(learning, "epoch", "passes over the data", type=at_least(1))
     flag(learning, "max_steps", "steps to end at, if that comes before --epoch", type=at_least(1))
     flag(learning, "max_minutes", "time the first steps and set --max_steps so that the run takes so long", type=float)
-    flag(learning, "batch_size", "pairs in a micro-batch", type=at_least(1))
+    flag(learning, "batch_size", "pairs in a micro-batch", type=at_least(1, 8192))
     flag(learning, "accum_steps", "micro-batches in a step", type=at_least(1))
     flag(learning, "lr", "learning rate of the generator", type=float)
     flag(learning, "lr_D", "learning rate of the discriminator (default: as --lr)", type=float)
@@ -80,23 +92,36 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def run(args: argparse.Namespace) -> int:
+    """Train, alone in the folder of the experiment."""
+    from utils.experiment import Paths
+    from utils.files import locked
+
+    paths = Paths(Path(args.experiment_dir or DEFAULTS["experiment_dir"]))
+    with locked(paths.root, ".training.lock", "training in"):
+        return train(args, paths)
+
+
+def train(args: argparse.Namespace, paths: "Paths") -> int:
     """Join the rooms and train; whatever can be checked is checked before the first step."""
     import torch
 
     from model import Zi2ZiConfig, Zi2ZiModel
+    from utils import checkpoint
     from utils.distributed import choose_device
-    from utils.experiment import FORMAT, Paths, read_config, write_json
-    from utils.training import Trainer
+    from utils.experiment import FORMAT, read_config, write_json
+    from utils.training import Trainer, check_parts
 
     device, warning = choose_device(args.gpu_ids)
-    paths = Paths(Path(args.experiment_dir or DEFAULTS["experiment_dir"]))
-    step = find_resume_step(args, paths)
-    config = read_config(paths) if step is not None else None
-    if step is not None and config is None:
+    clean(paths)
+    steps = find_resume_steps(args, paths)
+    config = read_config(paths) if steps else None
+    if steps and config is None:
         raise UserError(f"{paths.config} is gone: without it the checkpoints beside it can't be resumed")
-    pretrained = find_pretrained(args, paths) if step is None else None
+    pretrained = find_pretrained(args, paths) if not steps else None
     if pretrained and not args.fine_tune:
         config = read_config(paths)  # of a run from these weights that ended before its first checkpoint
+    if config:
+        check_recorded(build_parser(), config["training"], str(paths.config))
     architecture = pretrained.architecture if pretrained else {}
     options = resolve_options(args, paths, config, architecture, on_cuda=device.type == "cuda")
     say(warning)
@@ -112,6 +137,12 @@ def run(args: argparse.Namespace) -> int:
         model_config = Zi2ZiConfig(**{name: getattr(options, name) for name in Zi2ZiConfig.field_names()})
     except ValueError as error:
         raise UserError(f"--{error}") from error
+    parts = None
+    shapes = Zi2ZiModel(model_config, "meta") if steps or pretrained else None  # no memory: a misfit costs nothing
+    if steps:
+        parts = choose_step(paths, steps, lambda found, step: check_parts(shapes, found, paths.checkpoint, step))
+    elif pretrained:
+        checkpoint.check_fit(shapes.netG, pretrained.generator, pretrained.path)
     model = Zi2ZiModel(model_config, device)
 
     def record() -> None:
@@ -126,51 +157,75 @@ def run(args: argparse.Namespace) -> int:
     trainer.check_disk()
     if pretrained:
         trainer.start_from(pretrained, step=0 if options.fine_tune else pretrained.step)
-    if args.overwrite:
-        clear(paths)
-    make_folders(paths)
-    if step is not None:
-        trainer.load(step)
-        say(f"going on from step {step}")
+    if parts:
+        trainer.load(parts, parts[checkpoint.STATE]["step"])
+        say(f"going on from step {trainer.step}", set_aside_later(paths, trainer.step))
+        parts.clear()
     elif pretrained:
         say(f"starting at step {trainer.step} from the weights alone of {pretrained.path}, with a fresh optimizer")
     elif args.resume:
         say(f"nothing to resume in {paths.root}: starting at step 0")
+    if args.overwrite:
+        clear(paths)
+    make_folders(paths)
     record()
     return trainer.train()
 
 
-def find_resume_step(args: argparse.Namespace, paths: "Paths") -> int | None:
-    """The step to go on from, or None to start at step 0.
+def find_resume_steps(args: argparse.Namespace, paths: "Paths") -> list[int]:
+    """The steps there are to go on from, none to start at step 0.
 
     Raises:
-        UserError: when that would overwrite an experiment, or the step asked for is not there.
+        UserError: when starting would overwrite an experiment, or the step asked for is not there.
     """
     from utils import checkpoint
     from utils.weights import foreign_steps
 
-    checkpoint.remove_temporary(paths.checkpoint)
     steps = checkpoint.steps_with(paths.checkpoint, checkpoint.STATE)
     if args.resume is None:
         if steps and not args.overwrite:
             raise UserError(
                 f"{paths.root} has a checkpoint at step {steps[-1]}: --resume latest goes on, --overwrite starts anew"
             )
-        return None
+        return []
     if args.overwrite:
         raise UserError("--resume and --overwrite contradict each other")
     if foreign_steps(paths):
-        return None
-    if args.resume != "latest":
-        if int(args.resume) not in steps:
-            raise UserError(f"{paths.checkpoint} has no complete step {args.resume}, only {steps or 'none'}")
-        return int(args.resume)
-    parts = (checkpoint.GENERATOR, checkpoint.DISCRIMINATOR, checkpoint.STATE)
-    step, passed_over = checkpoint.newest_readable(paths.checkpoint, steps, parts)
+        return []
+    if args.resume == "latest":
+        return steps
+    if int(args.resume) not in steps:
+        raise UserError(f"{paths.checkpoint} has no complete step {args.resume}, only {steps or 'none'}")
+    return [int(args.resume)]
+
+
+def choose_step(paths: "Paths", steps: list[int], check: Callable[[dict, int], None]) -> dict[str, dict]:
+    """The parts of the newest of `steps` that can be gone on from.
+
+    Raises:
+        UserError: when there is none; when there is but one it says what is wrong with it.
+    """
+    from utils import checkpoint
+
+    parts, passed_over = checkpoint.newest_fitting(paths.checkpoint, steps, check)
+    if parts is None and len(steps) == 1:
+        raise UserError(passed_over[0].partition("passed over: ")[2])
     say(*passed_over)
-    if steps and step is None:
-        raise UserError(f"no checkpoint in {paths.checkpoint} can be read")
-    return step
+    if parts is None:
+        raise UserError(f"no checkpoint in {paths.checkpoint} can be gone on from")
+    return parts
+
+
+def set_aside_later(paths: "Paths", step: int) -> str | None:
+    """Move later checkpoints, and the log that tells of them, out of the way; returns the line that says so."""
+    from utils import checkpoint
+
+    folder, later = checkpoint.set_aside_later(paths.checkpoint, step)
+    if not later:
+        return None
+    if paths.losses_csv.is_file():
+        shutil.copy2(paths.losses_csv, folder)
+    return f"what is later than step {step} is now in {folder}: steps {', '.join(map(str, later))}"
 
 
 def find_pretrained(args: argparse.Namespace, paths: "Paths") -> "Pretrained | None":
@@ -233,6 +288,16 @@ def open_data(args: argparse.Namespace, options: argparse.Namespace, config: dic
         data = FontData.from_fonts(options.src_font, *targets, options.charset, ratio, seed)
     say(*data.summary())
     return data
+
+
+def clean(paths: "Paths") -> None:
+    """Delete what a killed run left half written."""
+    from utils import checkpoint
+    from utils.files import remove_stray
+
+    checkpoint.remove_cut(paths.checkpoint)
+    for folder in (paths.root, paths.sample):
+        remove_stray(folder)
 
 
 def clear(paths: "Paths") -> None:

@@ -213,6 +213,10 @@ class EMA:
 # ------------------------------------------------------------------------------- model
 
 
+# Beyond these a value is a slip: no machine could hold the network.
+MOST = {"ngf": 1024, "ndf": 1024, "embedding_num": 10_000, "embedding_dim": 4096, "accum_steps": 8192}
+
+
 @dataclass(frozen=True)
 class Zi2ZiConfig:
     """What a model is and how it learns; the fields are named as the flags of train.py.
@@ -242,12 +246,16 @@ class Zi2ZiConfig:
     freeze_encoder: bool = False  # train the generator's way up and its embedding alone
 
     def __post_init__(self):
+        for field in fields(self):
+            value, kind = getattr(self, field.name), type(field.default)
+            if not (type(value) is kind or (kind is float and type(value) is int)):
+                raise ValueError(f"{field.name} {value!r} is not of type {kind.__name__}")
         num_downs(self.image_size)
         if self.input_nc not in (1, 3):
             raise ValueError(f"input_nc {self.input_nc} is not 1 (grey) or 3 (colour)")
         for name in ("ngf", "ndf", "embedding_num", "embedding_dim", "accum_steps"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} {getattr(self, name)} is less than 1")
+            if not 1 <= getattr(self, name) <= MOST[name]:
+                raise ValueError(f"{name} {getattr(self, name)} is not in 1 to {MOST[name]}")
         for name in ("L1_penalty", "Lconst_penalty", "Lcategory_penalty"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise ValueError(f"{name} {getattr(self, name)} is not a number of 0 or more")

@@ -9,7 +9,7 @@ import torch
 from tests.fonts import make_collection, make_font
 from utils.charset import codepoint_name, is_han, parse_text, read_charset, unique
 from utils.cli import UserError
-from utils.dataset import ResumableSampler, TrainingPairs, collate, split_held_out, training_loader
+from utils.dataset import ResumableSampler, TrainingPairs, collate, split_held_out, training_batches
 from utils.font_data import FontData, open_recorded
 from utils.render import EM_SHARE, GlyphRenderer, Placement, align
 
@@ -282,8 +282,9 @@ def test_workers_change_nothing():
     pairs = bundled_pairs(augment=True)
     found = []
     for workers in (0, 2):
-        loader = iter(training_loader(pairs, ResumableSampler(len(pairs), 3, seed=0), workers, pin_memory=False))
-        found.append([next(loader) for _ in range(5)])
+        sampler = ResumableSampler(len(pairs), 3, seed=0)
+        with training_batches(pairs, sampler, workers, pin_memory=False) as batches:
+            found.append([next(batches) for _ in range(5)])
     for one, two in zip(*found, strict=True):
         assert all(torch.equal(a, b) for a, b in zip(one, two, strict=True))
 

@@ -129,13 +129,13 @@ def test_retention_flags(made, tmp_path):
 
 
 def test_num_workers_reaches_the_loader_and_changes_no_weight(made, base, tmp_path, monkeypatch):
-    seen, real = [], training.training_loader
+    seen, real = [], training.training_batches
 
     def spy(dataset, sampler, num_workers, pin_memory):
         seen.append(num_workers)
         return real(dataset, sampler, num_workers, pin_memory)
 
-    monkeypatch.setattr(training, "training_loader", spy)
+    monkeypatch.setattr(training, "training_batches", spy)
     assert run_train(tmp_path, *made_flags(made), "--max_steps", 2, "--num_workers", 2) == 0
     assert seen == [2]
     assert fingerprint(tmp_path) == base

@@ -1,18 +1,21 @@
 """Checkpoints on disk: their names, atomic writing, safe and strict loading, retention."""
 
+import contextlib
 import math
 import os
 import re
-from collections.abc import Iterable, Mapping
+import zipfile
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 from torch import nn
 
-from utils.cli import UserError
+from utils.cli import UserError, abbreviate
+from utils.files import patiently, remove_stray, rename_temporary, sync_folder, temporary_of, write_temporary
 
-GENERATOR, DISCRIMINATOR, EMA_GENERATOR, STATE = "net_G", "net_D", "net_G_EMA", "state"
+PARTS = GENERATOR, DISCRIMINATOR, EMA_GENERATOR, STATE = "net_G", "net_D", "net_G_EMA", "state"
 FILE_NAME = re.compile(r"(\d+)_(net_G|net_D|net_G_EMA|state)\.pth")
 LIKELY_FLAGS = (
     ("embedder", "--embedding_num or --embedding_dim"),
@@ -22,6 +25,10 @@ LIKELY_FLAGS = (
     (".up.", "--up_mode, --ngf or --image_size"),
     ("binary", "--image_size"),
 )
+
+
+class MissingPart(UserError):
+    """A file of a checkpoint is not there, or no longer."""
 
 
 def part_path(folder: Path, step: int, part: str) -> Path:
@@ -35,62 +42,129 @@ def steps_with(folder: Path, part: str) -> list[int]:
     return sorted(int(match[1]) for match in names if match and match[2] == part)
 
 
+def all_steps(folder: Path) -> list[int]:
+    """The steps, ascending, that have a file of any part."""
+    return sorted({step for part in PARTS for step in steps_with(folder, part)})
+
+
 def save_checkpoint(folder: Path, step: int, parts: Mapping[str, Mapping[str, Any]]) -> None:
     """Write all parts of a step under temporary names, flush them to the disk, then rename them.
 
-    `state` is renamed last: a step is complete when its state file is there.
+    `state` is renamed last, and names the other parts: a step is complete when its state file is there.
+
+    Raises:
+        OSError: naming the file that can't be written; nothing of the step is left then.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    ordered = sorted(parts, key=lambda part: part == STATE)
-    temporary = {part: folder / f".{part_path(folder, step, part).name}.tmp" for part in ordered}
+    others = [part for part in parts if part != STATE]
+    contents = {**parts, STATE: {**parts[STATE], "parts": others}}
+    paths = {part: part_path(folder, step, part) for part in (*others, STATE)}
+    renamed = []
     try:
-        for part in ordered:
-            with temporary[part].open("wb") as file:
-                torch.save(parts[part], file)
-                file.flush()
-                os.fsync(file.fileno())
-        for part in ordered:
-            temporary[part].replace(part_path(folder, step, part))
-    finally:
-        for path in temporary.values():
+        for part, path in paths.items():
+            write_temporary(path, lambda file, part=part: _write(contents[part], file), durable=True)
+        paths[STATE].unlink(missing_ok=True)  # a step that is written anew is not complete in between
+        for part in others:
+            rename_temporary(paths[part])
+            renamed.append(paths[part])
+        sync_folder(folder)
+        rename_temporary(paths[STATE])
+    except BaseException:
+        for path in (*renamed, *map(temporary_of, paths.values())):
             path.unlink(missing_ok=True)
+        raise
+    sync_folder(folder)
+
+
+class _Recorder:
+    """A file that remembers why writing failed: torch.save reports its own confusion instead."""
+
+    def __init__(self, file: BinaryIO):
+        self.file, self.error, self.flush = file, None, file.flush
+
+    def write(self, content: bytes) -> int:
+        try:
+            return self.file.write(content)
+        except OSError as error:
+            self.error = error
+            raise
+
+
+def _write(content: Mapping[str, Any], file: BinaryIO) -> None:
+    recorder = _Recorder(file)
+    try:
+        torch.save(content, recorder)
+    except RuntimeError:
+        if recorder.error is not None:
+            raise recorder.error from None
+        raise
 
 
 def retain(folder: Path, keep: int) -> None:
     """Delete all but the newest `keep` complete steps; weights without a state file may be the user's own."""
     for step in steps_with(folder, STATE)[:-keep]:
         for part in (STATE, GENERATOR, DISCRIMINATOR, EMA_GENERATOR):
-            part_path(folder, step, part).unlink(missing_ok=True)
+            path = part_path(folder, step, part)
+            patiently(lambda path=path: path.unlink(missing_ok=True))
 
 
 def clear(folder: Path) -> None:
-    """Delete every checkpoint, and temporary files that an interrupted write left."""
-    remove_temporary(folder)
-    for path in folder.glob("*.pth"):
-        if FILE_NAME.fullmatch(path.name):
+    """Delete every checkpoint, also those set aside, and what an interrupted write left."""
+    remove_stray(folder)
+    for path in (*folder.glob("*.pth"), *folder.glob("after_*/*.pth"), *folder.glob("after_*/losses.csv")):
+        if FILE_NAME.fullmatch(path.name) or path.name == "losses.csv":
             path.unlink()
+    for path in folder.glob("after_*"):
+        with contextlib.suppress(OSError):  # it holds something of the user's
+            path.rmdir()
 
 
-def remove_temporary(folder: Path) -> None:
-    """Delete temporary files that an interrupted write left."""
-    for path in folder.glob(".*_*.pth.tmp"):
-        path.unlink()
+def remove_cut(folder: Path) -> None:
+    """Delete what a killed write left: temporary files, and those parts of its step that had their names already."""
+    for path in folder.glob(".*_state.pth.tmp"):  # the last one to be renamed: it tells of the cut, and goes last
+        match = FILE_NAME.fullmatch(path.name.removeprefix(".").removesuffix(".tmp"))
+        if match and not part_path(folder, int(match[1]), STATE).exists():
+            for part in (GENERATOR, DISCRIMINATOR, EMA_GENERATOR):
+                part_path(folder, int(match[1]), part).unlink(missing_ok=True)
+    remove_stray(folder)
+
+
+def set_aside_later(folder: Path, step: int) -> tuple[Path, list[int]]:
+    """Move what is later than `step` out of the way of a run that goes on from there.
+
+    Returns the folder they are in now, `after_<step>`, and their steps. Left where they are they would pass
+    for the newest, and push the checkpoints of that run out.
+    """
+    later = [number for number in all_steps(folder) if number > step]
+    names = (folder / f"after_{step}{suffix}" for suffix in ("", *(f"_{count}" for count in range(2, 10**6))))
+    aside = next(path for path in names if not path.exists())
+    for number in later:
+        aside.mkdir(exist_ok=True)
+        for part in (STATE, GENERATOR, DISCRIMINATOR, EMA_GENERATOR):
+            path = part_path(folder, number, part)
+            if path.exists():
+                patiently(lambda path=path: path.rename(aside / path.name))
+    return aside, later
 
 
 def load_part(path: Path) -> dict[str, Any]:
     """Read one file of a checkpoint onto the CPU; tensors and plain values only, no code runs.
 
     Raises:
-        UserError: when the file is missing, damaged, or holds anything else.
+        MissingPart: when there is no such file.
+        UserError: when it is damaged, or holds anything else.
     """
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with path.open("rb") as file:
+            _check_archive(file)
+            content = torch.load(file, map_location="cpu", weights_only=True)
     except FileNotFoundError:
-        raise UserError(f"checkpoint {path}: no such file") from None
+        raise MissingPart(f"checkpoint {path}: no such file") from None
     # torch.load documents no closed set of errors for damaged or hostile files.
     except Exception as error:
         reason = str(error).strip().splitlines()
-        raise UserError(f"checkpoint {path} can't be read: {reason[0] if reason else type(error).__name__}") from error
+        reason = abbreviate(reason[0], 300) if reason else type(error).__name__
+        raise UserError(f"checkpoint {path} can't be read: {reason}") from error
     if not isinstance(content, dict):
         raise UserError(f"checkpoint {path} holds a {type(content).__name__}, not a state dict")
     if not all(isinstance(key, str) for key in content):
@@ -98,30 +172,78 @@ def load_part(path: Path) -> dict[str, Any]:
     return content
 
 
-def load_weights(net: nn.Module, path: Path) -> None:
-    """Load a state dict file into `net`; raises as `load_part` and `fit` do."""
-    fit(net, load_part(path), path)
+def _check_archive(file: BinaryIO) -> None:
+    """Compare a file that torch.save wrote with its checksums, which torch.load does not look at.
+
+    Raises:
+        ValueError: when it is another file now.
+    """
+    if zipfile.is_zipfile(file):
+        with zipfile.ZipFile(file) as archive:
+            entries = archive.infolist()
+            plain = all(entry.compress_type == zipfile.ZIP_STORED for entry in entries)
+            if not plain or sum(entry.file_size for entry in entries) > file.seek(0, os.SEEK_END):
+                raise ValueError("it is packed in another way than torch.save packs")
+            if (damaged := archive.testzip()) is not None:
+                raise ValueError(f"it is damaged: the checksum of {damaged} is another")
+    file.seek(0)
+
+
+def read_step(folder: Path, step: int) -> dict[str, dict[str, Any]]:
+    """Read every part of a complete step.
+
+    Raises:
+        UserError: when one is missing or damaged.
+    """
+    path = part_path(folder, step, STATE)
+    state = load_part(path)
+    had_ema = isinstance(state.get("ema_num_updates"), int) and state["ema_num_updates"] > 0
+    others = state.get("parts", [GENERATOR, DISCRIMINATOR, *([EMA_GENERATOR] if had_ema else [])])
+    if not isinstance(others, list) or not {GENERATOR, DISCRIMINATOR} <= set(map(str, others)) <= set(PARTS):
+        raise UserError(f"checkpoint {path} does not say which files belong to it")
+    return {part: load_part(part_path(folder, step, part)) for part in others} | {STATE: state}
 
 
 def fit(net: nn.Module, found: Mapping[str, Any], path: Path) -> None:
     """Load the state dict `found`, read from `path`, into `net`: strictly, by name, wholly or not at all.
 
     Raises:
+        UserError: as `check_fit` does.
+    """
+    check_fit(net, found, path)
+    net.load_state_dict(found)
+
+
+def check_fit(net: nn.Module, found: Mapping[str, Any], path: Path) -> None:
+    """Compare the names and shapes of the state dict `found`, read from `path`, with those of `net`.
+
+    Raises:
         UserError: naming the first keys that don't fit and the flag that is likely wrong.
     """
     expected = net.state_dict()
     problems = [f"{key} is missing" for key in expected if key not in found]
-    problems += [f"{key} is unexpected" for key in found if key not in expected]
+    problems += [f"{abbreviate(key, 80)} is unexpected" for key in found if key not in expected]
     for key in expected:
-        shape = getattr(found.get(key), "shape", None)
-        if key in found and shape != expected[key].shape:
-            problems.append(f"{key} is {tuple(shape) if shape else 'no tensor'}, not {tuple(expected[key].shape)}")
+        if key in found and not is_plain_tensor(found[key], expected[key].is_floating_point()):
+            problems.append(f"{key} is no tensor of numbers")
+        elif key in found and found[key].shape != expected[key].shape:
+            problems.append(f"{key} is {tuple(found[key].shape)}, not {tuple(expected[key].shape)}")
     if problems:
         more = f" and {len(problems) - 3} more" if len(problems) > 3 else ""
         flag = next((flag for mark, flag in LIKELY_FLAGS if any(mark in problem for problem in problems)), None)
         hint = f"; check {flag}" if flag else ""
         raise UserError(f"checkpoint {path} does not fit: {'; '.join(problems[:3])}{more}{hint}")
-    net.load_state_dict(found)
+
+
+def is_plain_tensor(value: Any, floating: bool) -> bool:
+    """Whether a value can be copied into a weight: a dense tensor in memory, of real numbers or of integers."""
+    return (
+        isinstance(value, torch.Tensor)
+        and value.layout == torch.strided
+        and value.device.type == "cpu"
+        and value.is_floating_point() == floating
+        and not (value.is_complex() or value.is_quantized)
+    )
 
 
 def architecture_of(generator: Mapping[str, Any], path: Path) -> dict[str, Any]:
@@ -169,16 +291,20 @@ def discriminator_architecture_of(discriminator: Mapping[str, Any], path: Path) 
     }
 
 
-def newest_readable(folder: Path, steps: Iterable[int], parts: Iterable[str]) -> tuple[int | None, list[str]]:
-    """The newest of `steps` all of whose `parts` can be read, and a line for each step passed over."""
+def newest_fitting(
+    folder: Path, steps: Iterable[int], check: Callable[[dict[str, dict[str, Any]], int], None]
+) -> tuple[dict[str, dict[str, Any]] | None, list[str]]:
+    """The parts of the newest of `steps` that can be read and that `check` raises no UserError for.
+
+    Returns also a line for each step passed over.
+    """
     passed_over = []
-    parts = list(parts)
     for step in sorted(steps, reverse=True):
         try:
-            for part in parts:
-                load_part(part_path(folder, step, part))
+            parts = read_step(folder, step)
+            check(parts, step)
         except UserError as error:
             passed_over.append(f"step {step} is passed over: {error}")
             continue
-        return step, passed_over
+        return parts, passed_over
     return None, passed_over

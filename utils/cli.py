@@ -1,20 +1,27 @@
 """What the scripts' command lines share: one-line errors, and values resolved from several places."""
 
 import argparse
+import contextlib
 import errno
 import io
 import re
+import signal
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NoReturn
 
 # What a path that the user gave can be: there already, a file instead of a folder, not there, forbidden.
 WRONG_PATH = (errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENOENT, errno.EACCES, errno.EPERM, errno.EROFS)
+OUT_OF_MEMORY = re.compile("out of memory|can't allocate memory|not enough memory")  # in what torch says
 TYPOGRAPHIC_FLAG = re.compile(r"^[‐-―−]+-*(?=[A-Za-z])")
 
 
 class UserError(Exception):
     """A mistake that the user can mend; the message is one line that says how. Scripts exit with 2."""
+
+
+class Failure(Exception):
+    """Work that can't go on; the message is one line. Scripts exit with 1."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -58,17 +65,47 @@ def resolve(args: argparse.Namespace, *sources: Mapping[str, Any]) -> argparse.N
 
 
 def run_script(parser: Parser, run: Callable[[argparse.Namespace], int], argv: Sequence[str] | None) -> int:
-    """Parse `argv` and return `run(args)`: a mistake of the user's exits with 2, a failing disk with 1, in one line."""
+    """Parse `argv` and return `run(args)`; what goes wrong is one line on stderr.
+
+    A mistake of the user's exits with 2, a failing disk or too little memory with 1, SIGINT and SIGTERM
+    with 130 and 143 after the files at hand are closed.
+    """
     if isinstance(sys.stdout, io.TextIOWrapper):  # where its encoding lacks Chinese, names are escaped
         sys.stdout.reconfigure(errors="backslashreplace")
     args = parser.parse_args(argv)
     try:
-        return run(args)
+        with terminating():
+            return run(args)
     except UserError as error:
         parser.error(str(error))
+    except Failure as error:
+        print(f"{parser.prog}: error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(f"{parser.prog}: interrupted", file=sys.stderr)
+        return 128 + signal.SIGINT
     except OSError as error:
         print(f"{parser.prog}: error: {error.filename or 'writing'}: {error.strerror or error}", file=sys.stderr)
         return 2 if error.errno in WRONG_PATH else 1
+    except (MemoryError, RuntimeError) as error:
+        if not isinstance(error, MemoryError) and not OUT_OF_MEMORY.search(str(error)):
+            raise
+        print(f"{parser.prog}: error: there is too little memory: lower --batch_size or --image_size", file=sys.stderr)
+        return 1
+
+
+@contextlib.contextmanager
+def terminating() -> Iterator[None]:
+    """Within, SIGTERM leaves as `sys.exit` does, through every `finally`."""
+
+    def leave(number: int, _frame: object) -> NoReturn:
+        sys.exit(128 + number)
+
+    previous = signal.signal(signal.SIGTERM, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
 
 
 def say(*lines: str | None) -> None:
@@ -78,16 +115,18 @@ def say(*lines: str | None) -> None:
             print(line, flush=True)
 
 
-def at_least(minimum: int):
-    """An argparse type: an integer of `minimum` or more."""
+def at_least(minimum: int, most: int = 2**63 - 1):
+    """An argparse type: an integer of `minimum` or more, up to `most`."""
 
     def integer(text: str) -> int:
         try:
             value = int(text)
         except ValueError:
-            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
+            raise argparse.ArgumentTypeError(f"{abbreviate(repr(text))} is not a whole number") from None
         if value < minimum:
             raise argparse.ArgumentTypeError(f"{value} is less than {minimum}")
+        if value > most:
+            raise argparse.ArgumentTypeError(f"{abbreviate(text)} is more than {most}")
         return value
 
     return integer

@@ -1,6 +1,8 @@
 """Pairs of glyphs to train on: augmentation, the split into training and held-out characters, order, batches."""
 
+import contextlib
 import random
+import signal
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -16,6 +18,7 @@ from utils.render import Movement
 SCALE = (0.92, 1.06)  # augmentation: range of a glyph's size,
 SHIFT = 0.03  # and of its place, as a share of the canvas
 
+Item = tuple[int, np.ndarray, np.ndarray]  # label, source, target
 Pair = tuple[int, str | int]  # label, and the character or, in records, the number of the record
 
 
@@ -105,7 +108,16 @@ class TrainingPairs(Dataset):
     def __len__(self) -> int:
         return len(self.pairs)
 
-    def __getitem__(self, key: tuple[int, int]) -> tuple[int, np.ndarray, np.ndarray]:
+    def __getitems__(self, keys: Sequence[tuple[int, int]]) -> list[Item] | UserError:
+        """A batch; or the reason why there is none, returned: an exception from a worker would be a traceback."""
+        try:
+            return [self[key] for key in keys]
+        except OSError as error:
+            return UserError(f"the data can't be read any more: {error.filename}: {error.strerror}")
+        except UserError as error:
+            return UserError(f"the data can't be read any more: {error}")
+
+    def __getitem__(self, key: tuple[int, int]) -> Item:
         epoch, index = key
         pair = self.pairs[index]
         move = self._movement(epoch, index) if self.augment else None
@@ -143,19 +155,39 @@ class ResumableSampler(Sampler):
             epoch, place = epoch + 1, 0
 
 
-def collate(items: Sequence[tuple[int, np.ndarray, np.ndarray]]) -> tuple[Tensor, Tensor, Tensor]:
+def collate(
+    items: Sequence[tuple[int, np.ndarray, np.ndarray]] | UserError,
+) -> tuple[Tensor, Tensor, Tensor] | UserError:
     """Stack items into label int64 [N], source uint8 [N, S, S], target uint8 [N, S, S], or [N, S, S, 3]."""
+    if isinstance(items, UserError):
+        return items
     labels, sources, targets = zip(*items, strict=True)
     return torch.tensor(labels), torch.from_numpy(np.stack(sources)), torch.from_numpy(np.stack(targets))
 
 
-def training_loader(dataset: Dataset, sampler: ResumableSampler, num_workers: int, pin_memory: bool) -> DataLoader:
-    """An endless loader of collated batches in the sampler's order."""
-    return DataLoader(
-        dataset,
-        batch_sampler=sampler,
-        collate_fn=collate,
-        num_workers=num_workers,
-        pin_memory=pin_memory,
-        persistent_workers=num_workers > 0,
+@contextlib.contextmanager
+def training_batches(
+    dataset: Dataset, sampler: ResumableSampler, num_workers: int, pin_memory: bool
+) -> Iterator[Iterator[tuple[Tensor, Tensor, Tensor] | UserError]]:
+    """Endless collated batches in the sampler's order, a UserError in place of one that fails."""
+    batches = iter(
+        DataLoader(
+            dataset,
+            batch_sampler=sampler,
+            collate_fn=collate,
+            num_workers=num_workers,
+            pin_memory=pin_memory,
+            worker_init_fn=ignore_signals,
+        )
     )
+    try:
+        yield batches
+    finally:
+        if num_workers:
+            batches._shutdown_workers()  # at its exit Python would wait for them, having sent them a SIGTERM
+
+
+def ignore_signals(_worker: int) -> None:
+    """Leave SIGINT and SIGTERM, which a terminal or a scheduler sends to all, to the parent, which still needs data."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)

@@ -93,7 +93,7 @@ def draw_files(
     for drawing in drawings:
         if not source.covers(drawing.key):
             yield entry(drawing, error=f"{source.name} lacks the character")
-        elif skip_exist and drawing.path.is_file():
+        elif skip_exist and drawing.path.is_file() and drawing.path.stat().st_size:  # empty after a loss of power
             yield entry(drawing)
         else:
             todo.append(drawing)
@@ -137,11 +137,12 @@ def write_manifest(folder: Path, header: Mapping[str, Any], entries: Sequence[di
     path = folder / "manifest.json"
     earlier: list[dict[str, Any]] = []
     if path.is_file():
-        with suppress(ValueError, KeyError, TypeError):  # a manifest that is none is written anew
+        with suppress(ValueError, KeyError, TypeError, RecursionError):  # a manifest that is none is written anew
             earlier = list(json.loads(path.read_text(encoding="utf-8"))["characters"])
+            earlier = [item for item in earlier if isinstance(item, dict)]
 
-    def identity(item: dict[str, Any]) -> tuple:
-        return item.get("label"), item.get("codepoint"), item.get("record")
+    def identity(item: dict[str, Any]) -> str:
+        return repr((item.get("label"), item.get("codepoint"), item.get("record")))
 
     drawn = set(map(identity, entries))
     kept = [item for item in earlier if identity(item) not in drawn]

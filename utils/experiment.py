@@ -8,11 +8,12 @@ from typing import Any
 
 from utils.cli import UserError
 from utils.dataset import PairData
+from utils.files import write_whole
 from utils.font_data import FontData
 from utils.record_data import RecordData
+from utils.schema import CONFIG, fault
 
 FORMAT = 2  # of config.json
-CONTENT = {"image_size", "input_nc", "ngf", "ndf", "embedding_num", "kind", "labels"}  # what it has at least
 
 
 @dataclass(frozen=True)
@@ -59,21 +60,29 @@ def read_config(paths: Paths) -> dict[str, Any] | None:
         return None
     try:
         config = json.loads(paths.config.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{paths.config} can't be read: {error}") from error
-    parts = [config.get(name) for name in ("model", "data", "training")] if isinstance(config, dict) else [None]
-    if not all(isinstance(part, dict) for part in parts):
+    if not isinstance(config, dict) or not {"model", "data", "training"} <= config.keys():
         raise UserError(f"{paths.config} is not the config of an experiment")
-    if config.get("format") != FORMAT or not parts[0].keys() | parts[1].keys() >= CONTENT:
+    if config.get("format") != FORMAT:
         raise UserError(f"{paths.config} was written by another version of this program")
+    wrong = fault(config, CONFIG)
+    if wrong is None:
+        labels = config["data"]["labels"]
+        if len(config["data"].get("targets", labels)) != len(labels) or not labels:
+            wrong = "data.labels is not one name for each of data.targets"
+        elif len(labels) > config["model"]["embedding_num"]:
+            wrong = "model.embedding_num is less than the number of labels"
+    if wrong is not None:
+        raise UserError(f"{paths.config} is damaged: {wrong}")
     return config
 
 
 def write_json(path: Path, content: Any) -> None:
     """Write JSON whole or not at all."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(json.dumps(content, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
-    temporary.replace(path)
+    text = json.dumps(content, ensure_ascii=False, indent=2) + "\n"
+    # What is left of a file name that is not UTF-8 is escaped as JSON escapes it, and is read back as it was.
+    write_whole(path, text.encode("utf-8", "backslashreplace"), durable=True)
 
 
 def data_from_config(

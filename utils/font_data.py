@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from utils.charset import is_han, read_charset
+from utils.charset import codepoint_name, is_han, read_charset
 from utils.cli import UserError, abbreviate, left_out_lines
 from utils.dataset import Pair, PairData, split_held_out
 from utils.glyph_images import GlyphImages
@@ -92,6 +92,9 @@ class FontData(PairData):
                 specs[label] = spec
         source = open_recorded(data["src_font"], src_font)
         targets = [open_recorded(record, spec) for record, spec in zip(data["targets"], specs, strict=True)]
+        unknown = [c for c in data["train"] + data["held_out"] if not source.covers(c)]
+        if unknown:
+            raise UserError(f"config.json names {codepoint_name(unknown[0])}, which {source.name} does not have")
         return cls(source, targets, data["charset"], data["train"], data["held_out"], data["lacking"])
 
     @property

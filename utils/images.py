@@ -1,6 +1,7 @@
 """Pixels in and out: the only code that maps [-1, 1] to 8 bit and back, and that reads and writes pictures."""
 
 import io
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from PIL import Image, ImageDraw, ImageOps
 from torch import Tensor
 
 from utils.cli import UserError
+from utils.files import write_whole
 
 DARK = 128  # a grey level below it is ink
 GAP = 4  # pixels between the cells of a sheet
@@ -45,7 +47,8 @@ def read_image(content: bytes, channels: int = 1) -> Image.Image:
         UserError: when it can't be read as an image, or is too large; the message does not name the file.
     """
     try:
-        with Image.open(io.BytesIO(content), formats=READABLE) as image:
+        with warnings.catch_warnings(), Image.open(io.BytesIO(content), formats=READABLE) as image:
+            warnings.simplefilter("ignore")  # Pillow warns of what is odd in a file that it reads all the same
             if image.width * image.height > LARGEST:
                 raise UserError(f"is {image.width} x {image.height} pixels, too large")
             return _plain(ImageOps.exif_transpose(image)).convert("L" if channels == 1 else "RGB")
@@ -99,14 +102,11 @@ def save_image(pixels: np.ndarray, path: Path) -> None:
 
 
 def write_atomic(image: Image.Image, path: Path) -> None:
-    """Save under a temporary name beside `path`, then rename: a reader never sees half a picture."""
-    temporary = path.with_name(f".{path.name}.tmp")
+    """Write in the format of the path's extension, whole or not at all: a reader never sees half a picture."""
     kind = Image.registered_extensions()[path.suffix.lower()]
-    try:
-        image.save(temporary, format=kind, **({"quality": 95} if kind == "JPEG" else {}))
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    content = io.BytesIO()
+    image.save(content, format=kind, **({"quality": 95} if kind == "JPEG" else {}))
+    write_whole(path, content.getvalue())
 
 
 def save_sheet(columns: dict[str, np.ndarray], path: Path, blocks: int = 3, caption: Sequence[str] = ()) -> None:

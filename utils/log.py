@@ -1,7 +1,10 @@
 """What a run says: the progress line, losses.csv and losses.png."""
 
+import contextlib
 import csv
+import io
 import math
+import re
 import sys
 import time
 from collections.abc import Mapping
@@ -11,9 +14,17 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from utils.cli import Failure
+from utils.files import naming, write_whole
 
-class NonFiniteLoss(Exception):
-    """A loss became NaN or infinite; the message names the step and the losses."""
+LONGEST_LINE = 10_000  # characters of losses.csv; a longer one is damaged
+
+
+class NonFinite(Failure):
+    """A loss or a weight became NaN or infinite; the message names the step and what it was."""
+
+    def __init__(self, step: int, what: str):
+        super().__init__(f"step {step}: {what} is not a finite number: try a lower --lr, with --resume latest")
 
 
 class LossLog:
@@ -25,26 +36,31 @@ class LossLog:
     def __init__(self, path: Path, step: int):
         self.path = path
         self._pending: list[tuple[int, float, float, Mapping[str, Tensor]]] = []
-        rows = read_rows(path) if step and path.is_file() else []
-        rows = [row for row in rows if int(row["step"]) <= step]
+        kept = {int(row["step"]): row for row in (read_rows(path) if step and path.is_file() else [])}
+        rows = [row for number, row in sorted(kept.items()) if number <= step]
         self._header = list(rows[0]) if rows else None
-        temporary = path.with_name(f".{path.name}.tmp")
-        with temporary.open("w", newline="", encoding="utf-8") as file:
-            if rows:
-                writer = csv.DictWriter(file, self._header)
-                writer.writeheader()
-                writer.writerows(rows)
-        temporary.replace(path)
+        write_whole(path, _lines(self._header, rows) if rows else b"")
 
     def add(self, step: int, epoch: float, lr: float, losses: Mapping[str, Tensor]) -> None:
         """Remember the losses of a step; nothing is read from the device."""
         self._pending.append((step, epoch, lr, losses))
 
+    def _append(self, lines: bytes) -> None:
+        with naming(self.path), self.path.open("ab", buffering=0) as file:
+            size, written = file.tell(), 0
+            try:
+                while written < len(lines):
+                    written += file.write(lines[written:])
+            except OSError:
+                with contextlib.suppress(OSError):
+                    file.truncate(size)  # no half a line
+                raise
+
     def flush(self) -> dict[str, float]:
         """Write the remembered steps and return the mean of each loss over them.
 
         Raises:
-            NonFiniteLoss: at the first step with a loss that is NaN or infinite.
+            NonFinite: at the first step with a loss that is NaN or infinite.
         """
         if not self._pending:
             return {}
@@ -53,25 +69,44 @@ class LossLog:
         for (step, *_), row in zip(self._pending, values, strict=True):
             wrong = [f"{name} {value}" for name, value in zip(names, row, strict=True) if not math.isfinite(value)]
             if wrong:
-                raise NonFiniteLoss(f"step {step}: {', '.join(wrong)}")
-        with self.path.open("a", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file)
-            if self._header is None:
-                self._header = ["step", "epoch", "lr", *names]
-                writer.writerow(self._header)
-            for (step, epoch, lr, _), row in zip(self._pending, values, strict=True):
-                writer.writerow([step, f"{epoch:.4f}", f"{lr:.6g}", *(f"{value:.6g}" for value in row)])
+                raise NonFinite(step, ", ".join(wrong))
+        header = ["step", "epoch", "lr", *names]
+        rows = [
+            dict(zip(header, [step, f"{epoch:.4f}", f"{lr:.6g}", *(f"{value:.6g}" for value in row)], strict=True))
+            for (step, epoch, lr, _), row in zip(self._pending, values, strict=True)
+        ]
+        self._append(_lines(self._header or header, rows, with_header=self._header is None))
+        self._header = self._header or header
         self._pending.clear()
         return {name: sum(column) / len(column) for name, column in zip(names, zip(*values, strict=True), strict=True)}
 
 
+def _lines(header: list[str], rows: list[dict], with_header: bool = True) -> bytes:
+    """Rows as lines of a CSV file; what the header does not name is left out."""
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, header, extrasaction="ignore")
+    if with_header:
+        writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue().encode()
+
+
 def read_rows(path: Path) -> list[dict[str, str]]:
-    """The rows of losses.csv; a last line that was cut off in writing is left out."""
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    if rows and None in rows[-1].values():
-        rows.pop()
-    return rows
+    """The rows of losses.csv that are whole: a line that was cut off in writing, or damaged, is left out."""
+    lines = path.read_bytes().decode("utf-8", "replace").replace("\0", "").splitlines()
+    rows = csv.DictReader((line for line in lines if len(line) < LONGEST_LINE), quoting=csv.QUOTE_NONE)
+    return [row for row in rows if None not in row and all(map(_is_number, row.values())) and _is_step(row.get("step"))]
+
+
+def _is_number(text: str | None) -> bool:
+    try:
+        return math.isfinite(float(text or ""))
+    except ValueError:
+        return False
+
+
+def _is_step(text: str | None) -> bool:
+    return re.fullmatch("[0-9]{1,18}", text or "") is not None
 
 
 def plot_losses(csv_path: Path, png_path: Path) -> None:
@@ -96,9 +131,9 @@ def plot_losses(csv_path: Path, png_path: Path) -> None:
     axes.set_ylabel("weighted loss")
     axes.grid(alpha=0.3)
     axes.legend(ncols=3, fontsize="small")
-    temporary = png_path.with_name(f".{png_path.name}.tmp")
-    FigureCanvasAgg(figure).print_png(temporary)
-    temporary.replace(png_path)
+    content = io.BytesIO()
+    FigureCanvasAgg(figure).print_png(content)
+    write_whole(png_path, content.getvalue())
 
 
 class Progress:

@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 from utils.cli import UserError
+from utils.files import write_whole
 
+LONGEST = 100  # opcodes of a record; a pickled (int, bytes) has ten or so
 HIGHEST_LABEL = 9999  # a table of more labels is a mistake, and would not fit into memory
 INTEGERS = {"INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1"}
 BYTES = {"SHORT_BINBYTES", "BINBYTES", "BINBYTES8"}
@@ -70,7 +72,9 @@ def _read_record(file: BinaryIO, size: int, number: int, index: ObjFile) -> bool
     """Add the record at the file's position to the index; False when nothing after it can be read."""
     label, span, known = None, None, True
     try:
-        for opcode, argument, _ in pickletools.genops(_Bounded(file, size)):
+        for count, (opcode, argument, _) in enumerate(pickletools.genops(_Bounded(file, size))):
+            if count > LONGEST:
+                raise ValueError("it does not end")
             if opcode.name in INTEGERS and label is None:
                 label = argument
             elif opcode.name in BYTES and span is None:
@@ -113,14 +117,13 @@ class _Bounded:
 
 def write_obj(path: Path, records: Iterable[tuple[int, bytes]]) -> int:
     """Write (label, image bytes) records as the earlier ports do; returns how many."""
-    temporary = path.with_name(f".{path.name}.tmp")
     count = 0
-    try:
-        with temporary.open("wb") as file:
-            for label, image in records:
-                pickle.dump((int(label), bytes(image)), file, protocol=4)
-                count += 1
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+
+    def write(file: BinaryIO) -> None:
+        nonlocal count
+        for label, image in records:
+            pickle.dump((int(label), bytes(image)), file, protocol=4)
+            count += 1
+
+    write_whole(path, write)
     return count

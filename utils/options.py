@@ -3,9 +3,9 @@
 import argparse
 import math
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from utils.cli import UserError, resolve
+from utils.cli import UserError, abbreviate, resolve
 
 if TYPE_CHECKING:  # --help must not wait for torch
     from utils.experiment import Paths
@@ -139,6 +139,33 @@ def settle_labels(options: argparse.Namespace, labels: list[str]) -> None:
         options.embedding_num = len(labels)
     if options.embedding_num < len(labels):
         raise UserError(f"--embedding_num {options.embedding_num} has no room for {len(labels)} labels")
+
+
+def check_recorded(parser: argparse.ArgumentParser, training: dict, where: str) -> None:
+    """Check the values of flags that `where`, a config.json, has recorded, as `parser` checks them when typed.
+
+    Raises:
+        UserError: naming the first that no flag could have had.
+    """
+    for action in parser._actions:
+        value = training.get(action.dest)
+        if value is not None and not _could_be_given(action, value):
+            raise UserError(f"{where} is damaged: training.{action.dest} is {abbreviate(repr(value), 60)}")
+
+
+def _could_be_given(action: argparse.Action, value: Any) -> bool:
+    if action.nargs == 0:
+        return isinstance(value, bool)
+    if action.nargs == "+":
+        return isinstance(value, list) and bool(value) and all(isinstance(item, str) for item in value)
+    if action.type is None:
+        return isinstance(value, str)
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return False
+    try:
+        return action.type(repr(value)) == value and (action.choices is None or value in action.choices)
+    except (ValueError, argparse.ArgumentTypeError):
+        return False
 
 
 def changes_on_resume(args: argparse.Namespace, config: dict) -> list[str]:

@@ -20,6 +20,7 @@ from tqdm import tqdm
 
 from utils.cli import Parser, UserError, at_least, run_script, say
 from utils.dataset import Pair, PairData
+from utils.files import remove_stray, write_whole
 from utils.font_data import FontData
 from utils.images import read_image
 from utils.obj_format import read_obj, write_obj
@@ -75,6 +76,7 @@ def pack(args: argparse.Namespace) -> int:
         if path.exists():
             raise UserError(f"{path} is there already: delete it, or choose another --out_dir")
     folder.mkdir(parents=True, exist_ok=True)
+    remove_stray(folder)
     for path, pairs in files.items():
         if pairs:
             count = write_obj(path, records(data, pairs, args))
@@ -117,7 +119,7 @@ def unpack(args: argparse.Namespace) -> int:
             continue
         with Image.open(io.BytesIO(content)) as image:
             extension = {"JPEG": "jpg"}.get(image.format, image.format.lower())
-        (folder / f"{label}_{number:05d}.{extension}").write_bytes(content)
+        write_whole(folder / f"{label}_{number:05d}.{extension}", content)
     for number, reason in file.dropped.items():
         print(f"record {number} is left out: it {reason}", file=sys.stderr)
     say(f"{folder}: {len(places) - sum(n in file.dropped for n in file.numbers)} pictures")

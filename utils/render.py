@@ -6,6 +6,7 @@ FreeType straight into the canvas, so that a glyph is drawn alike in training an
 
 import ctypes
 import hashlib
+import itertools
 import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -15,7 +16,7 @@ from typing import NamedTuple
 
 import freetype
 import numpy as np
-from fontTools.ttLib import TTFont, TTLibError
+from fontTools.ttLib import TTFont
 from freetype.raw import (
     FT_PIXEL_MODE_GRAY,
     FT_BBox,
@@ -27,7 +28,7 @@ from freetype.raw import (
     FT_Outline_Translate,
 )
 
-from utils.cli import UserError
+from utils.cli import UserError, abbreviate
 
 Box = tuple[float, float, float, float]  # left, bottom, right, top on a canvas of side 1, y upwards
 
@@ -103,8 +104,12 @@ class GlyphRenderer:
             if not self.face.is_scalable:
                 raise UserError(f"font {spec} has bitmaps only, no outlines")
             self.placement = placement or self._em_placement()
-        except (freetype.FT_Exception, TTLibError, OSError, KeyError, AssertionError) as error:
-            raise UserError(f"font {spec} can't be read: {error}") from error
+        except UserError:
+            raise
+        # Neither FreeType's binding nor fontTools documents a closed set of errors for damaged files.
+        except Exception as error:
+            reason = " ".join(str(error).split()) or type(error).__name__
+            raise UserError(f"font {spec} can't be read: {abbreviate(reason, 200)}") from error
 
     def __getstate__(self) -> dict:
         return self.__dict__ | {"_opened": None}
@@ -142,7 +147,9 @@ class GlyphRenderer:
 
     def codepoints(self) -> list[int]:
         """The code points of the font's cmap, whether their glyphs have ink or not."""
-        return [codepoint for codepoint, glyph in self.face.get_chars() if glyph]
+        # A damaged cmap may count beyond the last code point, up to 2^32.
+        known = itertools.takewhile(lambda pair: pair[0] <= 0x10FFFF, self.face.get_chars())
+        return [codepoint for codepoint, glyph in known if glyph]
 
     def covers(self, character: str) -> bool:
         """Whether the font has the character: in its cmap, and with an outline that is not empty."""
@@ -185,10 +192,18 @@ class GlyphRenderer:
         """The character, moved or as it is placed, as uint8 [image_size, image_size], ink 0 on paper 255.
 
         Raises:
-            UserError: when the font lacks the character.
+            UserError: when the font lacks the character, or is damaged there.
         """
-        if not self._load(character):
-            raise UserError(f"font {self.spec} lacks {character} (U+{ord(character):04X})")
+        name = f"{character} (U+{ord(character):04X})"
+        try:
+            if not self._load(character):
+                raise UserError(f"font {self.spec} lacks {name}")
+            return 255 - self._ink(image_size, move)
+        except freetype.FT_Exception as error:
+            raise UserError(f"font {self.spec} is damaged: {name} can't be drawn: {error}") from error
+
+    def _ink(self, image_size: int, move: Movement | None) -> np.ndarray:
+        """The outline in the face's slot as uint8 [image_size, image_size], ink 255; it is moved in the slot."""
         placement = self.placement.moved(move) if move else self.placement
         outline = ctypes.byref(self.face.glyph.outline._FT_Outline)
         pixels = 64 * image_size  # FreeType counts 64ths of a pixel, and factors in 65536ths
@@ -207,7 +222,7 @@ class GlyphRenderer:
         error = FT_Outline_Get_Bitmap(freetype.get_handle(), outline, ctypes.byref(bitmap))
         if error:
             raise freetype.FT_Exception(error)
-        return 255 - ink
+        return ink
 
     def sha256(self) -> str:
         """The SHA-256 of the font file, in hexadecimal; in a collection, of the file and the index after the first."""

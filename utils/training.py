@@ -4,21 +4,22 @@ The model comes as an object with the methods of `Zi2ZiModel`; nothing here know
 """
 
 import argparse
+import contextlib
 import shutil
 import signal
-import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from utils import checkpoint
-from utils.cli import UserError
-from utils.dataset import PairData, ResumableSampler, TrainingPairs, training_loader
+from utils.cli import Failure, UserError
+from utils.dataset import PairData, ResumableSampler, TrainingPairs, training_batches
 from utils.experiment import Paths
 from utils.images import save_sheet, to_float, to_grey, to_uint8
-from utils.log import LossLog, NonFiniteLoss, Progress, plot_losses
+from utils.log import LossLog, NonFinite, Progress, plot_losses
 from utils.metrics import l1
 from utils.weights import Pretrained
 
@@ -75,13 +76,13 @@ class Trainer:
             sum(p.numel() * p.element_size() for p in net.parameters()) for net in (self.model.netG, self.model.netD)
         ]
         one = 3 * sum(sizes) + (sizes[0] if self.model.ema else 0)  # weights, two moments of Adam, the shadow
-        needed = one * (self.options.keep_checkpoints + 1)
-        folder = next(folder for folder in (self.paths.root, *self.paths.root.absolute().parents) if folder.is_dir())
-        free = shutil.disk_usage(folder).free
+        written = len(checkpoint.steps_with(self.paths.checkpoint, checkpoint.STATE))
+        needed = one * max(1, self.options.keep_checkpoints + 1 - written)
+        free = shutil.disk_usage(self.paths.root).free
         if free < needed:
             raise UserError(
-                f"{folder} has {free / 1e9:.1f} GB free, but {self.options.keep_checkpoints} checkpoints and the next "
-                f"one need {needed / 1e9:.1f} GB: free some space or lower --keep_checkpoints"
+                f"{self.paths.root} has {free / 1e9:.1f} GB free, but {self.options.keep_checkpoints} checkpoints and "
+                f"the next one need {needed / 1e9:.1f} GB: free some space or lower --keep_checkpoints"
             )
 
     def total_steps(self) -> int:
@@ -96,45 +97,52 @@ class Trainer:
         if self.step >= total:
             print(f"step {self.step}: this run is finished", flush=True)
             return 0
-        batches = self._batches()
         log = LossLog(self.paths.losses_csv, self.step)
         images = self.images_seen + (total - self.step) * self.images_per_step
         progress = Progress(images, self.images_seen, "training")
-        if self._random_state is not None:
-            restore_random_state(self._random_state)
-        first, started = self.step, time.monotonic()
-        with StopSignals() as signals:
+        with StopSignals() as signals, self._batches() as batches:
+            if self._random_state is not None:
+                restore_random_state(self._random_state)
+            first, started, last = self.step, time.monotonic(), False
             try:
-                while self.step < total and not signals.received:
+                while not last:
                     self._one_step(next(batches), log)
                     progress.advance(self.images_per_step)
                     if self.options.max_minutes and not self.options.max_steps and self.step - first == TIMED_STEPS:
                         total = self._fix_max_steps(log, time.monotonic() - started)
                         progress.set_total(self.images_seen + (total - self.step) * self.images_per_step)
-                    last = self.step == total or signals.received
+                    last = self.step >= total or bool(signals.received)
+                    if signals.received:
+                        progress.say("stopping: a checkpoint is saved first; another signal leaves at once")
                     if self.step % LOG_STEPS == 0 or last:
                         progress.report(self.step, total, log.flush())
+                    if self.step % self.options.checkpoint_steps == 0 or last:
+                        log.flush()
+                        self.save()
                     if self.step % self.options.sample_steps == 0 or last:
                         log.flush()
                         progress.say(self._draw_sheet())
                         plot_losses(self.paths.losses_csv, self.paths.losses_png)
-                    if self.step % self.options.checkpoint_steps == 0 or last:
-                        log.flush()
-                        self.save()
-            except NonFiniteLoss as error:
-                print(f"train.py: error: a loss is not finite: {error}; try a lower --lr", file=sys.stderr)
-                return 1
+            except RuntimeError as error:
+                if "DataLoader worker" not in str(error):
+                    raise
+                raise Failure(
+                    "a process that renders glyphs was killed, perhaps for want of memory: "
+                    "go on with --resume latest --num_workers 0"
+                ) from error
             finally:
                 progress.close()
         print(f"step {self.step}: saved in {self.paths.checkpoint}", flush=True)
         return 128 + signals.received if signals.received else 0
 
-    def _batches(self):
+    def _batches(self) -> contextlib.AbstractContextManager[Iterator[Any]]:
         sampler = ResumableSampler(len(self.pairs), self.images_per_step, self.options.random_seed, self.images_seen)
         pin_memory = self.model.device.type == "cuda"
-        return iter(training_loader(self.pairs, sampler, self.options.num_workers, pin_memory))
+        return training_batches(self.pairs, sampler, self.options.num_workers, pin_memory)
 
-    def _one_step(self, batch: tuple[torch.Tensor, torch.Tensor, torch.Tensor], log: LossLog) -> None:
+    def _one_step(self, batch: tuple[torch.Tensor, torch.Tensor, torch.Tensor] | UserError, log: LossLog) -> None:
+        if isinstance(batch, UserError):
+            raise batch
         label, *images = batch
         epoch = self.images_seen / len(self.pairs)
         factor = learning_rate_factor(epoch, self.options.schedule)
@@ -173,22 +181,26 @@ class Trainer:
         return to_uint8(image)
 
     def save(self) -> None:
-        """Write a checkpoint, then delete those that are not kept."""
+        """Write a checkpoint, then delete those that are not kept.
+
+        Raises:
+            NonFinite: when a weight is NaN or infinite: nothing is written then.
+        """
         model = self.model
-        parts = {
-            checkpoint.GENERATOR: model.netG.state_dict(),
-            checkpoint.DISCRIMINATOR: model.netD.state_dict(),
-            checkpoint.STATE: {
-                "step": self.step,
-                "images_seen": self.images_seen,
-                "optimizer_G": model.optimizer_G.state_dict(),
-                "optimizer_D": model.optimizer_D.state_dict(),
-                "ema_num_updates": model.ema.num_updates if model.ema else 0,
-                "random_state": random_state(model.device),
-            },
-        }
+        parts = {checkpoint.GENERATOR: model.netG.state_dict(), checkpoint.DISCRIMINATOR: model.netD.state_dict()}
         if model.ema:
             parts[checkpoint.EMA_GENERATOR] = model.ema.shadow.state_dict()
+        for part, weights in parts.items():
+            if not all(torch.isfinite(tensor).all() for tensor in weights.values()):
+                raise NonFinite(self.step, f"a weight of {part}")
+        parts[checkpoint.STATE] = {
+            "step": self.step,
+            "images_seen": self.images_seen,
+            "optimizer_G": model.optimizer_G.state_dict(),
+            "optimizer_D": model.optimizer_D.state_dict(),
+            "ema_num_updates": model.ema.num_updates if model.ema else 0,
+            "random_state": random_state(model.device),
+        }
         checkpoint.save_checkpoint(self.paths.checkpoint, self.step, parts)
         checkpoint.retain(self.paths.checkpoint, self.options.keep_checkpoints)
 
@@ -207,25 +219,69 @@ class Trainer:
             checkpoint.fit(model.ema.shadow, pretrained.shadow, pretrained.path)
         self.step = step
 
-    def load(self, step: int) -> None:
+    def load(self, parts: Mapping[str, Mapping[str, Any]], step: int) -> None:
         """Go back to a checkpoint: weights, optimizers, shadow, random state, place in the data.
 
+        `parts` is what `checkpoint.read_step` returned for `step`. All of it is taken over, or nothing.
+
         Raises:
-            UserError: when a part is missing or does not fit.
+            UserError: when a part does not fit.
         """
-        folder, model = self.paths.checkpoint, self.model
-        state = checkpoint.load_part(checkpoint.part_path(folder, step, checkpoint.STATE))
-        checkpoint.load_weights(model.netG, checkpoint.part_path(folder, step, checkpoint.GENERATOR))
-        checkpoint.load_weights(model.netD, checkpoint.part_path(folder, step, checkpoint.DISCRIMINATOR))
+        model, state = self.model, parts[checkpoint.STATE]
+        check_parts(model, parts, self.paths.checkpoint, step)
+        model.netG.load_state_dict(parts[checkpoint.GENERATOR])
+        model.netD.load_state_dict(parts[checkpoint.DISCRIMINATOR])
         if model.ema:
-            shadow = checkpoint.part_path(folder, step, checkpoint.EMA_GENERATOR)
-            fallback = checkpoint.part_path(folder, step, checkpoint.GENERATOR)
-            checkpoint.load_weights(model.ema.shadow, shadow if shadow.is_file() else fallback)
+            # A run that had no EMA before has none of its weights: the average starts from the raw ones.
+            model.ema.shadow.load_state_dict(parts.get(checkpoint.EMA_GENERATOR, parts[checkpoint.GENERATOR]))
             model.ema.num_updates = state["ema_num_updates"]
-        model.optimizer_G.load_state_dict(state["optimizer_G"])
-        model.optimizer_D.load_state_dict(state["optimizer_D"])
-        self.step, self.images_seen = state["step"], state["images_seen"]
+        for optimizer, name in ((model.optimizer_G, "optimizer_G"), (model.optimizer_D, "optimizer_D")):
+            groups = optimizer.state_dict()["param_groups"]  # they follow from the flags
+            optimizer.load_state_dict({"state": state[name]["state"], "param_groups": groups})
+        self.step, self.images_seen = step, state["images_seen"]
         self._random_state = state["random_state"]
+
+
+def check_parts(model: Any, parts: Mapping[str, Mapping[str, Any]], folder: Path, step: int) -> None:
+    """Compare the parts of a checkpoint, as read, with a model, which may be on the meta device.
+
+    Raises:
+        UserError: naming the first thing that does not fit.
+    """
+    nets = {checkpoint.GENERATOR: model.netG, checkpoint.DISCRIMINATOR: model.netD}
+    if checkpoint.EMA_GENERATOR in parts:
+        nets[checkpoint.EMA_GENERATOR] = model.netG
+    for part, net in nets.items():
+        checkpoint.check_fit(net, parts[part], checkpoint.part_path(folder, step, part))
+    state, path = parts[checkpoint.STATE], checkpoint.part_path(folder, step, checkpoint.STATE)
+    if state.get("step") != step:
+        raise UserError(f"checkpoint {path} is not of step {step}")
+    for name in ("images_seen", "ema_num_updates"):
+        if type(state.get(name)) is not int or state[name] < 0:
+            raise UserError(f"checkpoint {path} has no {name}")
+    if (state["ema_num_updates"] > 0) != (checkpoint.EMA_GENERATOR in parts):
+        raise UserError(f"checkpoint {path} and the EMA weights of its step do not belong together")
+    for name, net in (("optimizer_G", model.netG), ("optimizer_D", model.netD)):
+        if not optimizer_fits(state.get(name), net):
+            raise UserError(f"checkpoint {path} does not fit: its {name} is of other weights")
+    if not random_state_fits(state.get("random_state")):
+        raise UserError(f"checkpoint {path} has no random state")
+
+
+def optimizer_fits(saved: Any, net: torch.nn.Module) -> bool:
+    """Whether the state dict of an Adam, read from a file, is of the parameters of `net`, or of some of them."""
+    moments = saved.get("state") if isinstance(saved, dict) else None
+    if not isinstance(moments, dict):
+        return False
+    shapes = dict(enumerate(parameter.shape for parameter in net.parameters()))
+    return all(
+        isinstance(moment, dict)
+        and moment.keys() == {"step", "exp_avg", "exp_avg_sq"}
+        and all(checkpoint.is_plain_tensor(value, floating=True) for value in moment.values())
+        and moment["step"].ndim == 0
+        and shapes.get(number) == moment["exp_avg"].shape == moment["exp_avg_sq"].shape
+        for number, moment in moments.items()
+    )
 
 
 def learning_rate_factor(epoch: float, schedule: int) -> float:
@@ -237,6 +293,19 @@ def random_state(device: torch.device) -> dict[str, Any]:
     """The state of the generators that dropout draws from."""
     on_cuda = device.type == "cuda"
     return {"cpu": torch.get_rng_state(), "cuda": torch.cuda.get_rng_state(device) if on_cuda else None}
+
+
+def random_state_fits(saved: Any) -> bool:
+    """Whether what was read from a file is a random state."""
+    if not isinstance(saved, dict) or not saved.keys() >= {"cpu", "cuda"}:
+        return False
+    if saved["cuda"] is not None and not isinstance(saved["cuda"], torch.Tensor):
+        return False
+    try:
+        torch.Generator().set_state(saved["cpu"])
+    except (RuntimeError, TypeError):
+        return False
+    return True
 
 
 def restore_random_state(state: dict[str, Any]) -> None:

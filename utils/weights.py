@@ -1,7 +1,9 @@
 """Trained weights: which file to draw with or to start from, and what they were trained for."""
 
+import itertools
+import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,12 @@ ARCHITECTURE = (
     *("image_size", "input_nc", "ngf", "ndf", "embedding_num", "embedding_dim", "norm_type", "up_mode"),
     *("g_blur", "d_blur"),
 )
+KINDS = {  # of weights, and the files to try for each
+    "ema": (checkpoint.EMA_GENERATOR,),
+    "raw": (checkpoint.GENERATOR,),
+    "auto": (checkpoint.EMA_GENERATOR, checkpoint.GENERATOR),
+}
+LOOKS = 3  # at a folder that seems to have no weights
 LABEL_ROWS = ("embedder.weight", "catagory.weight", "catagory.bias")  # tensors with a row for each label
 
 
@@ -30,43 +38,74 @@ class Weights:
 
 
 def find_weights(folder: Path, resume: str, kind: str) -> tuple[Weights, list[str]]:
-    """Read the generator of step `resume` (or `latest`) in a checkpoint folder, and say what was passed over.
+    """The generator of step `resume` (or `latest`) in a checkpoint folder, and what was passed over.
 
-    `kind` is `ema`, `raw`, or `auto`: EMA weights, or the raw ones where there are none. `latest` takes
-    complete steps only, unless there is none.
+    `kind` is `ema`, `raw`, or `auto`: EMA weights, or the raw ones where there are none.
 
     Raises:
         UserError: when there is nothing to draw with.
     """
-    parts = {"ema": (checkpoint.EMA_GENERATOR,), "raw": (checkpoint.GENERATOR,)}
-    wanted = parts["ema"] + parts["raw"] if kind == "auto" else parts[kind]
-    present = sorted({step for part in wanted for step in checkpoint.steps_with(folder, part)}, reverse=True)
+    found, said = find_kinds(folder, resume, [kind])
+    return found[0], said
+
+
+def find_kinds(folder: Path, resume: str, kinds: Sequence[str]) -> tuple[list[Weights], list[str]]:
+    """As `find_weights`, for several kinds of one and the same step.
+
+    `latest` takes complete steps only, unless there is none. A training may be writing into the folder
+    meanwhile: when its retention has taken a step away, the next is looked for.
+
+    Raises:
+        UserError: when there is no step that has them all.
+    """
+    latest = resume == "latest"
+    wanted = list(dict.fromkeys(part for kind in kinds for part in KINDS[kind]))
+    for look in itertools.count():
+        said: list[str] = []
+        present = {step for part in wanted for step in checkpoint.steps_with(folder, part)}
+        complete = set(checkpoint.steps_with(folder, checkpoint.STATE)) if latest else set()
+        if not present and look < LOOKS and folder.is_dir():
+            time.sleep(0.05)  # a listing made while files come and go may lack both the old and the new ones
+            continue
+        if complete:
+            cut = sorted((step for step in present if step > max(complete)), reverse=True)
+            said += [f"step {step} is passed over: its write was cut, or goes on" for step in cut]
+        for step in sorted(complete or present, reverse=True) if latest else [int(resume)]:
+            found = [_read_kind(folder, step, kind, said, latest) for kind in kinds]
+            if None not in found:
+                return found, said
+            if step in complete and not checkpoint.part_path(folder, step, checkpoint.STATE).is_file():
+                break  # it was there when we looked
+        else:
+            break
     if not present:
         raise UserError(f"{folder} has no {' or '.join(wanted)} of any step: train first")
-    said = []
-    if resume == "latest":
-        complete = set(checkpoint.steps_with(folder, checkpoint.STATE)) or set(present)
-        said += [f"step {step} is passed over: its write was cut" for step in present if step not in complete]
-        steps = [step for step in present if step in complete]
-    elif int(resume) in present:
-        steps = [int(resume)]
-    else:
-        raise UserError(f"{folder} has no generator of step {resume}; it has steps {present[::-1]}")
-    for step in steps:
-        for part in wanted:
-            path = checkpoint.part_path(folder, step, part)
-            is_ema = part == checkpoint.EMA_GENERATOR
-            if is_ema and kind == "auto" and not path.is_file():
-                raw = checkpoint.part_path(folder, step, checkpoint.GENERATOR)
-                said.append(f"step {step} has no EMA weights: using {raw.name}")
-                continue
-            try:
-                return Weights(step, "ema" if is_ema else "raw", path, checkpoint.load_part(path)), said
-            except UserError as error:
-                if resume != "latest":
-                    raise
-                said.append(f"passed over: {error}")
+    if not latest:
+        raise UserError(f"{folder} has no generator of step {resume}; it has steps {sorted(present)}")
+    if not said:
+        raise UserError(f"{folder} has no step with {' and '.join(wanted)}")
     raise UserError(f"no generator in {folder} can be read: {said[-1]}")
+
+
+def _read_kind(folder: Path, step: int, kind: str, said: list[str], lenient: bool) -> Weights | None:
+    """Read a generator of a step; None when there is none, or, if `lenient`, none that can be read."""
+    for part in KINDS[kind]:
+        path = checkpoint.part_path(folder, step, part)
+        try:
+            state_dict = checkpoint.load_part(path)
+        except checkpoint.MissingPart:
+            continue
+        except UserError as error:
+            if not lenient:
+                raise
+            said.append(f"passed over: {error}")
+            continue
+        if part == checkpoint.EMA_GENERATOR:
+            return Weights(step, "ema", path, state_dict)
+        if kind == "auto" and not checkpoint.part_path(folder, step, checkpoint.EMA_GENERATOR).is_file():
+            said.append(f"step {step} has no EMA weights: using {path.name}")
+        return Weights(step, "raw", path, state_dict)
+    return None
 
 
 def weights_folder(paths: Paths, resume: str = "latest") -> Path:
@@ -144,7 +183,7 @@ class Pretrained:
         each label.
         """
         rows, said = [], []
-        for label, (name, digest) in enumerate(zip_longest(data.labels, data.label_digests())):
+        for label, (name, digest) in enumerate(itertools.zip_longest(data.labels, data.label_digests())):
             by_content = self.digests.index(digest) if digest in self.digests else None
             row = by_content if by_content is not None else self.labels.index(name) if name in self.labels else None
             rows.append(row)

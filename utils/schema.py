@@ -1,0 +1,94 @@
+"""What config.json must hold: it may have been edited, damaged, or come from a stranger."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Number:
+    """A number in a range, its ends included."""
+
+    low: float
+    high: float
+    whole: bool = False
+
+    def matches(self, value: Any) -> bool:
+        """Whether a value is such a number."""
+        kinds = int if self.whole else (int, float)
+        return isinstance(value, kinds) and not isinstance(value, bool) and self.low <= value <= self.high
+
+    def __str__(self) -> str:
+        return f"a {'whole ' if self.whole else ''}number from {self.low} to {self.high}"
+
+
+COUNT = Number(0, 2**63 - 1, whole=True)
+PLACEMENT = {
+    "units_per_em": Number(1, 65535, whole=True),
+    "em": Number(1e-3, 16),
+    "x": Number(-16, 16),
+    "y": Number(-16, 16),
+}
+FONT = {"spec": str, "name": str, "sha256": str, "placement": PLACEMENT}
+FOLDER = {"folder": str, "name": str, "sha256": str, "placement": PLACEMENT}
+FONTS = {
+    "src_font": FONT,
+    "targets": [(FONT, FOLDER)],
+    "labels": [str],
+    "charset": str,
+    "train": str,
+    "held_out": str,
+    "lacking": dict,
+}
+RECORDS = {
+    "path": str,
+    "sha256": str,
+    "channels": Number(1, 3, whole=True),
+    "split_ratio": Number(0, 0.9),
+    "seed": COUNT,
+    "labels": [str],
+    "frame": (None, [Number(-16, 16)]),
+}
+CONFIG = {
+    "format": COUNT,
+    "model": {
+        **dict.fromkeys(("image_size", "input_nc", "ngf", "ndf", "embedding_num", "embedding_dim"), COUNT),
+        **dict.fromkeys(("norm_type", "up_mode"), str),
+        **dict.fromkeys(("g_blur", "d_blur"), bool),
+    },
+    "data": (FONTS | {"kind": "fonts"}, RECORDS | {"kind": "records"}),
+    "training": dict,
+}
+
+
+def fault(value: Any, shape: Any, where: str = "") -> str | None:
+    """What is wrong with a value read from JSON, or None.
+
+    `shape` is a `Number`, a type, a constant, a dict of the keys there must be at least, a list with the
+    shape of every item, or a tuple of alternatives. `where` names the value, as in `data.labels[0]`.
+    """
+    if isinstance(shape, tuple):
+        faults = [fault(value, alternative, where) for alternative in shape]
+        return None if None in faults else max(faults, key=depth)
+    if isinstance(shape, dict):
+        if not isinstance(value, dict):
+            return f"{where or 'the whole'} is no object"
+        named = ((name, f"{where}.{name}".removeprefix(".")) for name in shape)
+        faults = (fault(value[name], shape[name], at) if name in value else f"{at} is missing" for name, at in named)
+        return next((found for found in faults if found), None)
+    if isinstance(shape, list):
+        if not isinstance(value, list):
+            return f"{where} is no list"
+        faults = (fault(item, shape[0], f"{where}[{number}]") for number, item in enumerate(value))
+        return next((found for found in faults if found), None)
+    if isinstance(shape, Number):
+        return None if shape.matches(value) else f"{where} is not {shape}"
+    if isinstance(shape, type):
+        names = {str: "text", bool: "true or false", dict: "an object"}
+        return None if isinstance(value, shape) else f"{where} is not {names[shape]}"
+    return None if value == shape else f"{where} is not {shape!r}"
+
+
+def depth(message: str) -> float:
+    """How far into the content a fault lies: of several alternatives the one that fits furthest was meant."""
+    return message.split(" ")[0].count(".") + message.count("[") if message else math.inf
