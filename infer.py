@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -91,22 +92,21 @@ def run(args: argparse.Namespace) -> int:
         raise UserError(f"{paths.config}: no such file; train first, or point --experiment_dir to an experiment")
     say(warning)
     kinds = ["raw", "ema"] if args.compare else [args.weights]
-    found, said = find_kinds(checkpoints, args.resume, kinds)
-    weights = found[0] if args.weights == "raw" else found[-1]
     if config is None:
-        config, assumed = foreign_config(weights, args.image_size)
+        found, said = find_kinds(checkpoints, args.resume, kinds)
+        config, assumed = foreign_config(found[0], args.image_size)
         said += assumed
+        fits = model_check(config["model"], checkpoints)
+    else:
+        fits = model_check(config["model"], paths.config)
+        found, said = find_kinds(checkpoints, args.resume, kinds, fits)
     say(*said)
     confirm(args, config["model"])
+    weights = found[0] if args.weights == "raw" else found[-1]
 
     def load(weights: "Weights") -> Zi2ZiModel:
-        try:
-            model_config = Zi2ZiConfig(**config["model"])
-        except (TypeError, ValueError) as error:
-            raise UserError(f"the config of {weights.path} is damaged: {error}") from error
-        # On the meta device a network has shapes and no memory: a misfit costs nothing.
-        checkpoint.check_fit(Zi2ZiModel(model_config, "meta", is_training=False).netG, weights.state_dict, weights.path)
-        model = Zi2ZiModel(model_config, device, is_training=False)
+        fits(weights)
+        model = Zi2ZiModel(Zi2ZiConfig(**config["model"]), device, is_training=False)
         checkpoint.fit(model.netG, weights.state_dict, weights.path)
         return model
 
@@ -119,6 +119,23 @@ def run(args: argparse.Namespace) -> int:
         if job.truth is not None or args.compare:
             compare(models, job, folder, args, f"{paths.root.name}, step {weights.step}", weights.step)
     return 1 if failed else 0
+
+
+def model_check(values: dict, path: Path) -> Callable[["Weights"], None]:
+    """What checks that weights are of the architecture that `path` has recorded.
+
+    Raises:
+        UserError: when that can't be one; from the check, when the weights don't fit.
+    """
+    from model import Zi2ZiConfig, Zi2ZiModel
+    from utils import checkpoint
+
+    try:
+        config = Zi2ZiConfig(**values)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"{path} is damaged: {error}") from error
+    shapes = Zi2ZiModel(config, "meta", is_training=False).netG  # which takes no memory: a misfit costs nothing
+    return lambda weights: checkpoint.check_fit(shapes, weights.state_dict, weights.path)
 
 
 class Job(NamedTuple):

@@ -38,6 +38,11 @@ def states(folder: Path, step: int) -> dict[str, dict]:
     return {part: torch.load(folder / f"checkpoint/{step}_{part}.pth", weights_only=True) for part in parts}
 
 
+def strays(folder: Path) -> list[Path]:
+    """The temporary files that a run left."""
+    return list(folder.rglob(".*.tmp"))
+
+
 def assert_same(one, two, where="") -> None:
     """Equal to the last bit, through dicts and lists."""
     assert type(one) is type(two), where
@@ -193,7 +198,7 @@ def test_a_signal_saves_and_leaves(tmp_path, number, code):
     (state,) = (root / "checkpoint").glob("*_state.pth")
     step = int(state.name.split("_")[0])
     assert len((root / "losses.csv").read_text().split()) == step + 1
-    assert not list(root.rglob(".*.tmp"))
+    assert not strays(root)
 
 
 # -------------------------------------------------------------------------------------------------- infer

@@ -101,10 +101,16 @@ def _write(content: Mapping[str, Any], file: BinaryIO) -> None:
 
 
 def retain(folder: Path, keep: int) -> None:
-    """Delete all but the newest `keep` complete steps; weights without a state file may be the user's own."""
+    """Delete all but the newest `keep` complete steps; weights without a state file may be the user's own.
+
+    The state file goes first, so that a reader finds a whole step or none, but under its temporary name:
+    should the deletion be cut off, `remove_cut` goes on with it.
+    """
     for step in steps_with(folder, STATE)[:-keep]:
-        for part in (STATE, GENERATOR, DISCRIMINATOR, EMA_GENERATOR):
-            path = part_path(folder, step, part)
+        state = part_path(folder, step, STATE)
+        others = [part_path(folder, step, part) for part in (GENERATOR, DISCRIMINATOR, EMA_GENERATOR)]
+        patiently(lambda state=state: state.replace(temporary_of(state)))
+        for path in (*others, temporary_of(state)):
             patiently(lambda path=path: path.unlink(missing_ok=True))
 
 
@@ -120,8 +126,8 @@ def clear(folder: Path) -> None:
 
 
 def remove_cut(folder: Path) -> None:
-    """Delete what a killed write left: temporary files, and those parts of its step that had their names already."""
-    for path in folder.glob(".*_state.pth.tmp"):  # the last one to be renamed: it tells of the cut, and goes last
+    """Delete what a killed write or deletion left: temporary files, and the parts of a step whose state is one."""
+    for path in folder.glob(".*_state.pth.tmp"):
         match = FILE_NAME.fullmatch(path.name.removeprefix(".").removesuffix(".tmp"))
         if match and not part_path(folder, int(match[1]), STATE).exists():
             for part in (GENERATOR, DISCRIMINATOR, EMA_GENERATOR):
@@ -236,13 +242,17 @@ def check_fit(net: nn.Module, found: Mapping[str, Any], path: Path) -> None:
 
 
 def is_plain_tensor(value: Any, floating: bool) -> bool:
-    """Whether a value can be copied into a weight: a dense tensor in memory, of real numbers or of integers."""
+    """Whether a value can be copied into a weight: a dense tensor in memory, of real numbers or of integers.
+
+    One that repeats the same few bytes could claim any size.
+    """
     return (
         isinstance(value, torch.Tensor)
         and value.layout == torch.strided
         and value.device.type == "cpu"
         and value.is_floating_point() == floating
         and not (value.is_complex() or value.is_quantized)
+        and value.numel() * value.element_size() <= value.untyped_storage().nbytes()
     )
 
 

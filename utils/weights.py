@@ -2,7 +2,7 @@
 
 import itertools
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,8 @@ ARCHITECTURE = (
     *("image_size", "input_nc", "ngf", "ndf", "embedding_num", "embedding_dim", "norm_type", "up_mode"),
     *("g_blur", "d_blur"),
 )
-KINDS = {  # of weights, and the files to try for each
+KIND_OF = {checkpoint.EMA_GENERATOR: "ema", checkpoint.GENERATOR: "raw"}
+KINDS = {  # of weights that can be asked for, and the files to try for each
     "ema": (checkpoint.EMA_GENERATOR,),
     "raw": (checkpoint.GENERATOR,),
     "auto": (checkpoint.EMA_GENERATOR, checkpoint.GENERATOR),
@@ -49,8 +50,10 @@ def find_weights(folder: Path, resume: str, kind: str) -> tuple[Weights, list[st
     return found[0], said
 
 
-def find_kinds(folder: Path, resume: str, kinds: Sequence[str]) -> tuple[list[Weights], list[str]]:
-    """As `find_weights`, for several kinds of one and the same step.
+def find_kinds(
+    folder: Path, resume: str, kinds: Sequence[str], check: Callable[[Weights], None] = lambda _: None
+) -> tuple[list[Weights], list[str]]:
+    """As `find_weights`, for several kinds of one and the same step; `check` raises a UserError for what won't do.
 
     `latest` takes complete steps only, unless there is none. A training may be writing into the folder
     meanwhile: when its retention has taken a step away, the next is looked for.
@@ -71,7 +74,7 @@ def find_kinds(folder: Path, resume: str, kinds: Sequence[str]) -> tuple[list[We
             cut = sorted((step for step in present if step > max(complete)), reverse=True)
             said += [f"step {step} is passed over: its write was cut, or goes on" for step in cut]
         for step in sorted(complete or present, reverse=True) if latest else [int(resume)]:
-            found = [_read_kind(folder, step, kind, said, latest) for kind in kinds]
+            found = [_read_kind(folder, step, kind, said, latest, check) for kind in kinds]
             if None not in found:
                 return found, said
             if step in complete and not checkpoint.part_path(folder, step, checkpoint.STATE).is_file():
@@ -87,12 +90,15 @@ def find_kinds(folder: Path, resume: str, kinds: Sequence[str]) -> tuple[list[We
     raise UserError(f"no generator in {folder} can be read: {said[-1]}")
 
 
-def _read_kind(folder: Path, step: int, kind: str, said: list[str], lenient: bool) -> Weights | None:
+def _read_kind(
+    folder: Path, step: int, kind: str, said: list[str], lenient: bool, check: Callable[[Weights], None]
+) -> Weights | None:
     """Read a generator of a step; None when there is none, or, if `lenient`, none that can be read."""
     for part in KINDS[kind]:
         path = checkpoint.part_path(folder, step, part)
         try:
-            state_dict = checkpoint.load_part(path)
+            found = Weights(step, KIND_OF[part], path, checkpoint.load_part(path))
+            check(found)
         except checkpoint.MissingPart:
             continue
         except UserError as error:
@@ -100,11 +106,10 @@ def _read_kind(folder: Path, step: int, kind: str, said: list[str], lenient: boo
                 raise
             said.append(f"passed over: {error}")
             continue
-        if part == checkpoint.EMA_GENERATOR:
-            return Weights(step, "ema", path, state_dict)
-        if kind == "auto" and not checkpoint.part_path(folder, step, checkpoint.EMA_GENERATOR).is_file():
+        has_ema = checkpoint.part_path(folder, step, checkpoint.EMA_GENERATOR).is_file()
+        if kind == "auto" and found.kind == "raw" and not has_ema:
             said.append(f"step {step} has no EMA weights: using {path.name}")
-        return Weights(step, "raw", path, state_dict)
+        return found
     return None
 
 
@@ -224,13 +229,12 @@ def read_pretrained(
     """
     if path.is_file():
         match = checkpoint.FILE_NAME.fullmatch(path.name)
-        if not match or match[2] not in (checkpoint.GENERATOR, checkpoint.EMA_GENERATOR):
+        if not match or match[2] not in KIND_OF:
             example = checkpoint.part_path(Path(), 1000, checkpoint.EMA_GENERATOR)
             raise UserError(f"{path} is not named as a generator, such as {example}")
         root = path.parent.parent if path.parent.name == "checkpoint" else path.parent
         config, said = read_config(Paths(root)), []
-        is_ema = match[2] == checkpoint.EMA_GENERATOR
-        weights = Weights(int(match[1]), "ema" if is_ema else "raw", path, checkpoint.load_part(path))
+        weights = Weights(int(match[1]), KIND_OF[match[2]], path, checkpoint.load_part(path))
     elif path.is_dir():
         config = read_config(Paths(path))
         weights, said = find_weights(weights_folder(Paths(path), resume), resume, kind)
