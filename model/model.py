@@ -293,7 +293,8 @@ class Batch(NamedTuple):
 class Zi2ZiModel:
     """Generator, discriminator, EMA and optimizers, and the one training step they share.
 
-    With `is_training=False` there is a generator in eval mode and nothing else.
+    With `is_training=False` there is a generator in eval mode and nothing else. On the device `meta`
+    there are shapes, and no memory is taken.
 
     Raises:
         ValueError: from `set_input`, when a label lies beyond `embedding_num`.
@@ -303,19 +304,21 @@ class Zi2ZiModel:
         self.config = config
         self.device = torch.device(device)
         self.netD = self.ema = self.optimizer_G = self.optimizer_D = None
-        self.netG = self._place(UNetGenerator(**config.generator_arguments())).train(is_training)
+        self.netG = self._make(UNetGenerator, config.generator_arguments()).train(is_training)
         if not is_training:
             return
         if config.freeze_encoder:
             self.netG.freeze_encoder()
-        self.netD = self._place(Discriminator(**config.discriminator_arguments()))
+        self.netD = self._make(Discriminator, config.discriminator_arguments())
         self.optimizer_G = self._adam(self.netG, config.lr)
         self.optimizer_D = self._adam(self.netD, config.lr_D)
         if config.ema_decay > 0:
             self.ema = EMA(self.netG, config.ema_decay)
 
-    def _place(self, net: nn.Module) -> nn.Module:
-        return net.to(self.device, memory_format=torch.channels_last)
+    def _make(self, kind: type[nn.Module], arguments: dict) -> nn.Module:
+        # Drawn on the CPU, the initial weights of a seed are the same on every device.
+        with torch.device("meta" if self.device.type == "meta" else "cpu"):
+            return kind(**arguments).to(self.device, memory_format=torch.channels_last)
 
     def _adam(self, net: nn.Module, lr: float) -> torch.optim.Adam:
         fused = self.device.type in ("cpu", "cuda")

@@ -29,6 +29,7 @@ SCRIPTS = {"train.py": train.main, "infer.py": infer.main, "utils.prepare": prep
 WARM = multiprocessing.get_context("forkserver")
 WARM.set_forkserver_preload(["tests.faults"])
 RUNNING: list["Child"] = []  # children that nobody has waited for
+LOST = 255  # exit code of a child whose own the fork server lost, as it does now and then
 PATIENCE = 60  # seconds until a child counts as hanging
 
 
@@ -76,6 +77,9 @@ class Child:
         took = time.monotonic() - self.started
         out, err, memory = (file.read_text("utf-8", "replace") if file.is_file() else "" for file in self.files)
         code = self.process.exitcode
+        memory, _, own_code = memory.partition(" ")
+        if code == LOST and own_code:
+            code = int(own_code)
         self.process.close()
         RUNNING.remove(self)
         return Result(code, out, err, took, float(memory or 0))
@@ -115,7 +119,7 @@ def _run(script, flags, outputs, fault, cwd) -> None:
     except BaseException:
         traceback.print_exc()
     finally:
-        outputs[2].write_text(str(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024))
+        outputs[2].write_text(f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024} {code}")
         sys.stdout.flush()
         sys.stderr.flush()
     sys.exit(code)

@@ -3,7 +3,9 @@
 import contextlib
 import math
 import os
+import pickle
 import re
+import warnings
 import zipfile
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -163,14 +165,14 @@ def load_part(path: Path) -> dict[str, Any]:
     try:
         with path.open("rb") as file:
             _check_archive(file)
-            content = torch.load(file, map_location="cpu", weights_only=True)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # torch warns of what is odd in a file, and reads or refuses it
+                content = torch.load(file, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise MissingPart(f"checkpoint {path}: no such file") from None
     # torch.load documents no closed set of errors for damaged or hostile files.
     except Exception as error:
-        reason = str(error).strip().splitlines()
-        reason = abbreviate(reason[0], 300) if reason else type(error).__name__
-        raise UserError(f"checkpoint {path} can't be read: {reason}") from error
+        raise UserError(f"checkpoint {path} can't be read: {_reason(error)}") from error
     if not isinstance(content, dict):
         raise UserError(f"checkpoint {path} holds a {type(content).__name__}, not a state dict")
     if not all(isinstance(key, str) for key in content):
@@ -178,20 +180,40 @@ def load_part(path: Path) -> dict[str, Any]:
     return content
 
 
+def _reason(error: Exception) -> str:
+    """Why a file can't be loaded, in a line; torch explains a file that holds code with advice to run it."""
+    if isinstance(error, pickle.UnpicklingError):
+        return "it holds something else than tensors and plain values, or is damaged"
+    if isinstance(error, OSError):
+        return error.strerror or str(error)
+    first = abbreviate(next(iter(str(error).strip().splitlines()), ""), 200)
+    return first if isinstance(error, ValueError) and first else f"it is damaged ({type(error).__name__}: {first})"
+
+
 def _check_archive(file: BinaryIO) -> None:
     """Compare a file that torch.save wrote with its checksums, which torch.load does not look at.
 
     Raises:
-        ValueError: when it is another file now.
+        ValueError: when it is not what was written.
     """
-    if zipfile.is_zipfile(file):
-        with zipfile.ZipFile(file) as archive:
-            entries = archive.infolist()
-            plain = all(entry.compress_type == zipfile.ZIP_STORED for entry in entries)
-            if not plain or sum(entry.file_size for entry in entries) > file.seek(0, os.SEEK_END):
-                raise ValueError("it is packed in another way than torch.save packs")
-            if (damaged := archive.testzip()) is not None:
-                raise ValueError(f"it is damaged: the checksum of {damaged} is another")
+    is_archive = file.read(2) == b"PK"
+    size = file.seek(0, os.SEEK_END)
+    if size == 0:
+        raise ValueError("it is empty")
+    if is_archive:
+        try:
+            with zipfile.ZipFile(file) as archive:
+                entries = archive.infolist()
+                plain = all(entry.compress_type == zipfile.ZIP_STORED for entry in entries)
+                small = sum(entry.file_size for entry in entries) <= size
+                damaged = archive.testzip() if plain and small else None
+        # A damaged archive makes zipfile raise whatever its parts do.
+        except Exception as error:
+            raise ValueError("it is cut off or damaged") from error
+        if not (plain and small):
+            raise ValueError("it is packed in another way than torch.save packs")
+        if damaged is not None:
+            raise ValueError(f"it is damaged: the checksum of {damaged} is another")
     file.seek(0)
 
 

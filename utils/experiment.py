@@ -11,7 +11,7 @@ from utils.dataset import PairData
 from utils.files import write_whole
 from utils.font_data import FontData
 from utils.record_data import RecordData
-from utils.schema import CONFIG, fault
+from utils.schema import config_fault
 
 FORMAT = 2  # of config.json
 
@@ -66,13 +66,7 @@ def read_config(paths: Paths) -> dict[str, Any] | None:
         raise UserError(f"{paths.config} is not the config of an experiment")
     if config.get("format") != FORMAT:
         raise UserError(f"{paths.config} was written by another version of this program")
-    wrong = fault(config, CONFIG)
-    if wrong is None:
-        labels = config["data"]["labels"]
-        if len(config["data"].get("targets", labels)) != len(labels) or not labels:
-            wrong = "data.labels is not one name for each of data.targets"
-        elif len(labels) > config["model"]["embedding_num"]:
-            wrong = "model.embedding_num is less than the number of labels"
+    wrong = config_fault(config)
     if wrong is not None:
         raise UserError(f"{paths.config} is damaged: {wrong}")
     return config

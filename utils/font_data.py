@@ -58,7 +58,8 @@ class FontData(PairData):
         }
         usable = "".join(c for c in wanted if source.covers(c) and any(target.covers(c) for target in targets))
         if not usable:
-            raise UserError(f"no character of {charset or 'the targets'} is in both {src_font} and a target")
+            what = f"no character of {charset} is" if charset else "no character is"
+            raise UserError(f"{what} both in {src_font} and in {' or '.join(target.spec for target in targets)}")
         for target in targets:
             shared = "".join(c for c in usable if target.covers(c))
             if not shared:

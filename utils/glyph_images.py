@@ -169,7 +169,8 @@ def em_box(pixels: np.ndarray) -> Image.Image:
         raise UserError("shows no ink")
     if (dark, paper) != (INK, PAPER):
         black, white = (dark + share * (paper - dark) for share in LEVELS)
-        pixels = ((pixels - black) / (white - black) * (PAPER - INK) + INK).clip(INK, PAPER).astype(np.uint8)
+        levels = (np.arange(256) - black) / (white - black) * (PAPER - INK) + INK
+        pixels = levels.clip(INK, PAPER).astype(np.uint8)[pixels]
     image = Image.fromarray(pixels)
     side = max(image.size)
     if image.size != (side, side):

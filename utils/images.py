@@ -47,11 +47,12 @@ def read_image(content: bytes, channels: int = 1) -> Image.Image:
         UserError: when it can't be read as an image, or is too large; the message does not name the file.
     """
     try:
-        with warnings.catch_warnings(), Image.open(io.BytesIO(content), formats=READABLE) as image:
+        with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow warns of what is odd in a file that it reads all the same
-            if image.width * image.height > LARGEST:
-                raise UserError(f"is {image.width} x {image.height} pixels, too large")
-            return _plain(ImageOps.exif_transpose(image)).convert("L" if channels == 1 else "RGB")
+            with Image.open(io.BytesIO(content), formats=READABLE) as image:
+                if image.width * image.height > LARGEST:
+                    raise UserError(f"is {image.width} x {image.height} pixels, too large")
+                return _plain(ImageOps.exif_transpose(image)).convert("L" if channels == 1 else "RGB")
     except UserError:
         raise
     # Pillow documents no closed set of errors for damaged files.
@@ -64,8 +65,9 @@ def _plain(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I;16"):
         return Image.fromarray((np.asarray(image) // 257).astype(np.uint8))
     if image.mode in ("I", "F"):
-        values = np.asarray(image, np.float64)
-        return Image.fromarray((values / max(values.max(), 1e-9) * 255).clip(0, 255).astype(np.uint8))
+        values = np.array(image, np.float32)
+        values *= 255 / max(float(values.max()), 1e-9)
+        return Image.fromarray(values.clip(0, 255, out=values).astype(np.uint8))
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, (PAPER,) * 3 + (255,)), image)

@@ -115,9 +115,9 @@ def plot_losses(csv_path: Path, png_path: Path) -> None:
     from matplotlib.figure import Figure
 
     rows = read_rows(csv_path)
-    if not rows:
+    names = [name for name in (rows[0] if rows else ()) if re.fullmatch("[A-Za-z0-9_]+_loss", name)]
+    if not names:
         return
-    names = [name for name in rows[0] if name.endswith("_loss")]
     steps = [int(row["step"]) for row in rows]
     window = max(1, len(rows) // 100)
     figure = Figure(figsize=(9, 5), layout="constrained")

@@ -7,6 +7,7 @@ FreeType straight into the canvas, so that a glyph is drawn alike in training an
 import ctypes
 import hashlib
 import itertools
+import logging
 import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -29,6 +30,9 @@ from freetype.raw import (
 )
 
 from utils.cli import UserError, abbreviate
+
+# What fontTools finds odd in a font that can be read all the same is no line for the user.
+logging.getLogger("fontTools").addHandler(logging.NullHandler())
 
 Box = tuple[float, float, float, float]  # left, bottom, right, top on a canvas of side 1, y upwards
 

@@ -47,7 +47,7 @@ RECORDS = {
     "split_ratio": Number(0, 0.9),
     "seed": COUNT,
     "labels": [str],
-    "frame": (None, [Number(-16, 16)]),
+    "frame": ([Number(-16, 16)], None),
 }
 CONFIG = {
     "format": COUNT,
@@ -56,9 +56,27 @@ CONFIG = {
         **dict.fromkeys(("norm_type", "up_mode"), str),
         **dict.fromkeys(("g_blur", "d_blur"), bool),
     },
-    "data": (FONTS | {"kind": "fonts"}, RECORDS | {"kind": "records"}),
+    "data": {"kind": str},
     "training": dict,
 }
+DATA = {"fonts": FONTS, "records": RECORDS}  # by its kind
+
+
+def config_fault(config: Any) -> str | None:
+    """What is wrong with the content of a config.json, or None."""
+    wrong = fault(config, CONFIG)
+    if wrong is not None:
+        return wrong
+    data = config["data"]
+    if data["kind"] not in DATA:
+        return f"data.kind is not one of {', '.join(DATA)}"
+    wrong = fault(data, DATA[data["kind"]], "data")
+    if wrong is not None:
+        return wrong
+    labels = data["labels"]
+    if not labels or len(data.get("targets", labels)) != len(labels):
+        return "data.labels is not a name for each of data.targets"
+    return "data.labels are more than model.embedding_num" if len(labels) > config["model"]["embedding_num"] else None
 
 
 def fault(value: Any, shape: Any, where: str = "") -> str | None:
