@@ -77,7 +77,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def run(args: argparse.Namespace) -> int:
     """Join the rooms and draw; returns 1 when something could not be drawn."""
-    from model import Zi2ZiConfig, Zi2ZiModel
+    from model import Zi2ZiConfig, Zi2ZiModel, fold_norms
     from utils import checkpoint
     from utils.distributed import choose_device
     from utils.experiment import Paths, read_config
@@ -97,6 +97,8 @@ def run(args: argparse.Namespace) -> int:
         config, assumed = foreign_config(found[0], args.image_size)
         said += assumed
         fits = model_check(config["model"], checkpoints)
+        for weights in found:
+            fits(weights)
     else:
         fits = model_check(config["model"], paths.config)
         found, said = find_kinds(checkpoints, args.resume, kinds, fits)
@@ -105,9 +107,9 @@ def run(args: argparse.Namespace) -> int:
     weights = found[0] if args.weights == "raw" else found[-1]
 
     def load(weights: "Weights") -> Zi2ZiModel:
-        fits(weights)
         model = Zi2ZiModel(Zi2ZiConfig(**config["model"]), device, is_training=False)
         checkpoint.fit(model.netG, weights.state_dict, weights.path)
+        fold_norms(model.netG)
         return model
 
     models = {"EMA" if each.kind == "ema" else "raw": load(each) for each in found}

@@ -1,7 +1,6 @@
 """Train zi2zi on pairs of glyphs: the same characters in a source font and in one or more target fonts."""
 
 import argparse
-import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import asdict
@@ -167,7 +166,8 @@ def train(args: argparse.Namespace, paths: "Paths") -> int:
         say(f"nothing to resume in {paths.root}: starting at step 0")
     if args.overwrite:
         clear(paths)
-    make_folders(paths)
+    for folder in (paths.checkpoint, paths.sample):
+        folder.mkdir(exist_ok=True)
     record()
     return trainer.train()
 
@@ -217,15 +217,20 @@ def choose_step(paths: "Paths", steps: list[int], check: Callable[[dict, int], N
 
 
 def set_aside_later(paths: "Paths", step: int) -> str | None:
-    """Move later checkpoints, and the log that tells of them, out of the way; returns the line that says so."""
+    """Move later checkpoints, and a copy of the log that tells of them, out of the way; returns the line to say."""
     from utils import checkpoint
+    from utils.files import write_whole
 
-    folder, later = checkpoint.set_aside_later(paths.checkpoint, step)
+    later = checkpoint.later_files(paths.checkpoint, step)
     if not later:
         return None
+    folder = checkpoint.folder_aside(paths.checkpoint, step, later)
+    folder.mkdir(exist_ok=True)
+    steps = sorted({int(path.name.partition("_")[0]) for path in later})
     if paths.losses_csv.is_file():
-        shutil.copy2(paths.losses_csv, folder)
-    return f"what is later than step {step} is now in {folder}: steps {', '.join(map(str, later))}"
+        write_whole(folder / f"losses_to_{steps[-1]}.csv", paths.losses_csv.read_bytes())
+    checkpoint.set_aside(later, folder)
+    return f"what is later than step {step} is now in {folder}: {', '.join(f'step {number}' for number in steps)}"
 
 
 def find_pretrained(args: argparse.Namespace, paths: "Paths") -> "Pretrained | None":
@@ -307,19 +312,6 @@ def clear(paths: "Paths") -> None:
     checkpoint.clear(paths.checkpoint)
     for path in (paths.losses_csv, paths.losses_png, paths.config, *paths.sample.glob("[0-9]*.png")):
         path.unlink(missing_ok=True)
-
-
-def make_folders(paths: "Paths") -> None:
-    """Create the experiment's folders.
-
-    Raises:
-        UserError: when that can't be done.
-    """
-    for folder in (paths.checkpoint, paths.sample):
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UserError(f"{folder} can't be made: {error.strerror}") from error
 
 
 if __name__ == "__main__":

@@ -119,6 +119,34 @@ def norm_layer(norm_type: str, channels: int) -> nn.Module:
 
 
 @torch.no_grad()
+def fold_norms(net: nn.Module) -> None:
+    """Take every batch norm that follows a convolution into its weights: in eval mode the same function, in less time.
+
+    For drawing: the state dict has other keys afterwards, and the network can't be trained any more. Instance
+    norms stay, since their statistics are those of each image.
+    """
+    for block in list(net.modules()):
+        if not isinstance(block, nn.Sequential):
+            continue
+        for number in range(1, len(block)):
+            conv, norm = block[number - 1], block[number]
+            if isinstance(norm, nn.BatchNorm2d) and isinstance(conv, nn.Conv2d | nn.ConvTranspose2d):
+                _fold(conv, norm)
+                block[number] = nn.Identity()
+
+
+def _fold(conv: nn.Conv2d | nn.ConvTranspose2d, norm: nn.BatchNorm2d) -> None:
+    scale = norm.weight * (norm.running_var + norm.eps).rsqrt()
+    shift = norm.bias - norm.running_mean * scale
+    if isinstance(conv, PixelShuffleConv2d):  # four neighbouring channels become one of the norm's
+        scale, shift = (values.repeat_interleave(4) for values in (scale, shift))
+    shape = (1, -1, 1, 1) if isinstance(conv, nn.ConvTranspose2d) else (-1, 1, 1, 1)
+    conv.weight.mul_(scale.reshape(shape))
+    bias = shift if conv.bias is None else shift + conv.bias * scale
+    conv.bias = nn.Parameter(bias, requires_grad=False)
+
+
+@torch.no_grad()
 def init_weights(net: nn.Module) -> None:
     """Initialise as DCGAN does (Radford et al., 2016): N(0, 0.02), norms N(1, 0.02), biases 0."""
     for module in net.modules():

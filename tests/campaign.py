@@ -24,7 +24,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from tests.conftest import TINY_FLAGS
-from tests.faults import Child, Result, SlowWrites, run_child
+from tests.faults import RSS_UNIT, Child, Result, SlowWrites, run_child
 from tests.mutation import make_seeds, mutate, place, read
 from tests.test_train_infer import ROOT, assert_same, states, strays
 from utils import checkpoint
@@ -107,6 +107,9 @@ def script_command(kind: str, path: Path, seeds: Seeds, experiment: Path) -> lis
         if "EMA" in path.name:
             return [*draw, "--experiment_dir", run]
         return ["train.py", *TINY_FLAGS, "--max_steps", 3, "--resume", "latest", "--experiment_dir", run]
+    if kind == "pth" and "net_D" in path.name:
+        short = ["--gpu_ids", "-1", "--batch_size", 1, "--max_steps", 1, "--experiment_dir", experiment]
+        return ["train.py", *short, *source, "--fine_tune", path.parent]
     if kind == "pth":
         return [*draw, "--experiment_dir", path.parent, "--src_font", fonts[0]]
     if kind == "text":
@@ -138,7 +141,7 @@ def run_script(kind: str, path: Path, seeds: Seeds, folder: Path) -> Result:
             time.sleep(0.02)
     process.returncode = os.waitstatus_to_exitcode(ended[1])
     words = [(said / kind).read_text("utf-8", "replace") for kind in ("out", "err")]
-    return Result(process.returncode, *words, time.monotonic() - started, ended[2].ru_maxrss * 1024)
+    return Result(process.returncode, *words, time.monotonic() - started, ended[2].ru_maxrss * RSS_UNIT)
 
 
 def inputs(args: argparse.Namespace) -> int:

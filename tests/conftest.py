@@ -1,5 +1,6 @@
 """What the tests share: few threads, a tiny model, a batch for it, and a tiny trained experiment."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,8 @@ import train
 from model import Zi2ZiConfig, Zi2ZiModel
 
 torch.set_num_threads(1)
+# They send signals and set limits that only POSIX systems have.
+collect_ignore = ["test_faults.py", "test_hostile.py"] if os.name == "nt" else []
 
 TINY = {"image_size": 64, "ngf": 4, "ndf": 2, "embedding_num": 3, "embedding_dim": 8}
 TINY_FLAGS = [

@@ -29,6 +29,7 @@ SCRIPTS = {"train.py": train.main, "infer.py": infer.main, "utils.prepare": prep
 WARM = multiprocessing.get_context("forkserver")
 WARM.set_forkserver_preload(["tests.faults"])
 RUNNING: list["Child"] = []  # children that nobody has waited for
+RSS_UNIT = 1 if sys.platform == "darwin" else 1024  # bytes
 LOST = 255  # exit code of a child whose own the fork server lost, as it does now and then
 PATIENCE = 60  # seconds until a child counts as hanging
 
@@ -119,7 +120,7 @@ def _run(script, flags, outputs, fault, cwd) -> None:
     except BaseException:
         traceback.print_exc()
     finally:
-        outputs[2].write_text(f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024} {code}")
+        outputs[2].write_text(f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * RSS_UNIT} {code}")
         sys.stdout.flush()
         sys.stderr.flush()
     sys.exit(code)
@@ -191,10 +192,10 @@ class FailWrites:
                 raise OSError(fault.number, os.strerror(fault.number))
 
         def opened(path, mode="r", *arguments, **options):
-            if mode[0] in "wa" and fnmatch.fnmatch(path.name, fault.pattern):
+            if mode[0] in "wxa" and fnmatch.fnmatch(path.name, fault.pattern):
                 fault.good -= 1
                 if fault.good < 0:
-                    return Failing(path, mode)
+                    return Failing(path, mode.replace("b", ""))
             return real(path, mode, *arguments, **options)
 
         Path.open = opened

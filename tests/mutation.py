@@ -317,8 +317,12 @@ def read_weights(path: Path) -> None:
     from utils import checkpoint, weights
     from utils.training import check_parts
 
-    content = checkpoint.load_part(path)
+    if path.stem.endswith(("net_G", "net_D", "net_G_EMA")):
+        data = FontData.from_fonts("bundled:source.otf", ["bundled:target.ttf"] * 2, [], None, 0.1, 0)
+        pretrained, _ = weights.read_pretrained(path.parent, image_size=None)
+        pretrained.for_labels(data, 2)
     step, part = path.stem.split("_", 1)
+    content = checkpoint.load_part(path) if part == checkpoint.STATE else checkpoint.load_weights(path)
     if part in weights.KIND_OF:
         found = weights.Weights(int(step), weights.KIND_OF[part], path, content)
         config = Zi2ZiConfig(**weights.foreign_config(found, 256 if step == "100" else 64)[0]["model"])
@@ -384,7 +388,10 @@ READERS: dict[str, Callable[[Path], None]] = {
 def place(kind: str, seed: Path, content: bytes, folder: Path) -> Path:
     """Put a mutated file where its reader expects it, with what else belongs there whole."""
     folder.mkdir(parents=True)
-    if kind == "pth" and seed.parent.name == "checkpoint":
+    if kind == "pth" and seed.parent.name == "port":
+        shutil.copytree(seed.parent, folder / "port", ignore=shutil.ignore_patterns("*.npz", "*.obj"))
+        path = folder / "port" / seed.name
+    elif kind == "pth":
         shutil.copytree(seed.parent.parent, folder / "run")
         path = folder / "run" / "checkpoint" / seed.name
     else:

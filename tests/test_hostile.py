@@ -130,6 +130,74 @@ def test_weights_that_claim_to_be_large_cost_nothing(trained, tmp_path):
         assert result.memory < 600 * MEGABYTE
 
 
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda path: path.mkdir(),
+        lambda path: path.symlink_to(path.with_name("nowhere")),
+        os.mkfifo,
+        lambda path: torch.save({"parts": ["net_G"] * 10**6, "step": 99}, path),
+    ],
+)
+def test_what_is_no_state_file_is_no_hang(trained, tmp_path, make):
+    folder = shutil.copytree(trained, tmp_path / "run")
+    make(folder / "checkpoint" / "99_state.pth")
+    make(folder / "checkpoint" / "98_net_G_EMA.pth")
+    flags = ["--experiment_dir", folder, "--gpu_ids", "-1"]
+    drawn = run_child("infer.py", *flags, "--src_txt", "國", folder=tmp_path / "said")
+    assert (drawn.code, drawn.err) == (0, "")
+    done = run_child("train.py", *flags, "--resume", "latest", "--max_steps", 13, folder=tmp_path / "said")
+    assert done.code == 0
+    assert "going on from step 12" in done.out
+    assert max(drawn.seconds, done.seconds) < 10
+
+
+def rows_of_nothing(count: int, width: int) -> torch.Tensor:
+    """A tensor that claims to be large, in four bytes."""
+    return torch.zeros(1, 1).expand(count, width)
+
+
+@pytest.mark.parametrize(
+    ("part", "changes"),
+    [
+        ("net_G", {"embedder.weight": rows_of_nothing(10**9, 8)}),
+        ("net_G", {"embedder.weight": rows_of_nothing(1, 10**9)}),
+        ("net_G", {"submodule." * 20_000: torch.zeros(1)}),
+        ("net_D", {"catagory.bias": 5}),
+        ("net_D", {"catagory.bias": torch.zeros(())}),
+        ("net_D", {"catagory.weight": torch.zeros(1, 64, dtype=torch.int64)}),
+        ("net_G", {"embedder.weight": torch.zeros(1, 8).to(torch.float8_e5m2)}),
+    ],
+)
+def test_weights_of_an_odd_shape_are_refused_before_they_are_used(trained, tmp_path, part, changes):
+    """In a folder without a config, where the architecture is read from them, and for fine-tuning."""
+    folder = tmp_path / "foreign"
+    folder.mkdir()
+    for name in ("net_G", "net_D"):
+        content = torch.load(trained / "checkpoint" / f"12_{name}.pth", weights_only=True)
+        torch.save(content | changes if name == part else content, folder / f"12_{name}.pth")
+    fonts = ["--src_font", "bundled:source.otf", "--dst_font", "bundled:target.ttf"]
+    flags = ["--fine_tune", folder, *fonts, "--max_steps", 1, "--gpu_ids", "-1", "--experiment_dir", tmp_path / "run"]
+    results = [run_child("train.py", *flags, folder=tmp_path / "said")]
+    flags = ["--experiment_dir", folder, "--gpu_ids", "-1", "--src_txt", "國", *fonts[:2]]
+    results.append(run_child("infer.py", *flags, folder=tmp_path / "said"))
+    assert results[0].code == 2
+    for result in results:
+        assert judge(result) is None, result.err
+        assert result.memory < 600 * MEGABYTE
+
+
+def test_a_lock_that_is_a_link_is_not_followed(trained, tmp_path):
+    folder = shutil.copytree(trained, tmp_path / "run")
+    (folder / ".training.lock").symlink_to(tmp_path / "victim")
+    (folder / ".config.json.tmp").symlink_to(tmp_path / "victim")
+    flags = [folder, "--resume", "latest", "--max_steps", 13]
+    assert run_train(*flags) == 1
+    (folder / ".training.lock").unlink()
+    assert run_train(*flags) == 0
+    assert not (tmp_path / "victim").exists()
+
+
 # ------------------------------------------------------------------------------------------------- images
 
 
@@ -388,6 +456,7 @@ def set_in(config: dict, path: str, value: object) -> None:
         ("model.image_size", 65, "image_size 65"),
         ("model.dropout", "much", "dropout"),
         ("model.unknown", 1, "unknown"),
+        ("data.targets", 5, "data.targets is no list"),
         ("data.kind", "network", "data.kind is not one of fonts, records"),
         ("data.train", ["一"], "data.train is not text"),
         ("data.train", "永", "names U+6C38, which Sample Sans does not have"),
@@ -434,21 +503,45 @@ def test_a_damaged_manifest_is_written_anew(trained, tmp_path, content):
     assert manifest["characters"][-1]["character"] == "國"
 
 
+def write_log(path: Path, steps: range) -> LossLog:
+    log = LossLog(path, steps[0] - 1)
+    for step in steps:
+        log.add(step, 0.1, 0.001, {"d_loss": torch.tensor(float(step)), "g_loss": torch.tensor(1.0)})
+    log.flush()
+    return log
+
+
 @pytest.mark.parametrize("damage", [b"\0\0\0", b"\xff\xfe\n", b'"', b"1,2\n", b"x" * 300_000, b"a,b,c\n"])
 def test_a_damaged_log_keeps_its_whole_rows(tmp_path, damage):
     path = tmp_path / "losses.csv"
-    log = LossLog(path, 0)
-    for step in range(1, 11):
-        log.add(step, 0.1, 0.001, {"d_loss": torch.tensor(1.0)})
-    log.flush()
+    write_log(path, range(1, 11))
     content = path.read_bytes()
     path.write_bytes(content[:90] + damage + content[90:])
-    log = LossLog(path, 10)
-    log.add(11, 0.1, 0.001, {"d_loss": torch.tensor(1.0)})
-    log.flush()
-    steps = [int(row["step"]) for row in read_rows(path)]
-    assert len(steps) == len(set(steps)) >= 9
-    assert steps[-1] == 11
+    assert "has 9 of 10 steps" in write_log(path, range(11, 13)).said
+    steps = [int(row[0]) for row in read_rows(path)]
+    assert len(steps) == len(set(steps)) == 11
+    assert steps[-2:] == [11, 12]
+
+
+@pytest.mark.parametrize(
+    "header", [b"step,epoch,lr,x_loss,g_loss", b"stop,epoch,lr,d_loss,g_loss", b"\0tep,epoch,lr,d_loss,\xff"]
+)
+def test_a_damaged_header_of_the_log_is_mended(tmp_path, header):
+    path = tmp_path / "losses.csv"
+    write_log(path, range(1, 6))
+    whole = path.read_bytes()
+    path.write_bytes(header + b"\n" + whole.partition(b"\n")[2])
+    assert write_log(path, range(6, 8)).said is None
+    assert path.read_bytes().startswith(whole)
+    assert [int(row[0]) for row in read_rows(path)] == list(range(1, 8))
+
+
+def test_a_log_of_other_columns_is_kept_beside(tmp_path):
+    path = tmp_path / "losses.csv"
+    path.write_text("step,epoch,lr,old_loss\n1,0.1,0.001,5\n2,0.1,0.001,6\n")
+    write_log(path, range(3, 5))
+    assert [int(row[0]) for row in read_rows(path)] == [3, 4]
+    assert (tmp_path / "losses_to_2.csv").read_text().count("\n") == 3
 
 
 # --------------------------------------------------------------------------------------------- mutations

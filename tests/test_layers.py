@@ -5,7 +5,7 @@ import torch
 from torch.nn import functional as F
 
 from model import BlurPool, Discriminator, UNetGenerator
-from model.layers import BlurConv2d, PixelShuffleConv2d, blur_kernel, init_weights, up_conv2d
+from model.layers import BlurConv2d, PixelShuffleConv2d, blur_kernel, fold_norms, init_weights, up_conv2d
 
 
 def literal_form(x, conv):
@@ -113,3 +113,21 @@ def test_unknown_modes_are_refused():
         UNetGenerator(image_size=64, ngf=2, up_mode="nearest")
     with pytest.raises(ValueError, match="norm_type 'layer'"):
         Discriminator(image_size=64, ndf=2, norm_type="layer")
+
+
+@pytest.mark.parametrize("norm_type", ["batch", "instance"])
+@pytest.mark.parametrize("up_mode", ["conv", "upsample", "pixelshuffle"])
+@pytest.mark.parametrize("g_blur", [False, True])
+def test_folded_norms_draw_the_same(norm_type, up_mode, g_blur):
+    torch.manual_seed(0)
+    net = UNetGenerator(image_size=64, ngf=4, embedding_num=2, norm_type=norm_type, up_mode=up_mode, g_blur=g_blur)
+    net.double()
+    x, label = torch.randn(3, 1, 64, 64, dtype=torch.float64), torch.tensor([0, 1, 0])
+    for _ in range(3):
+        net(x, label)  # statistics of its own
+    net.eval()
+    expected = net(x, label)[0]
+    fold_norms(net)
+    norms = [module for module in net.modules() if isinstance(module, torch.nn.BatchNorm2d | torch.nn.InstanceNorm2d)]
+    assert bool(norms) == (norm_type == "instance")
+    torch.testing.assert_close(net(x, label)[0], expected, rtol=0, atol=1e-12)

@@ -33,9 +33,9 @@ def run_infer(folder: Path, *flags: object) -> int:
     return infer.main(["--experiment_dir", str(folder), "--gpu_ids", "-1", *map(str, flags)])
 
 
-def states(folder: Path, step: int) -> dict[str, dict]:
+def states(folder: Path, step: int, inside: str = "checkpoint") -> dict[str, dict]:
     parts = ("net_G", "net_D", "net_G_EMA", "state")
-    return {part: torch.load(folder / f"checkpoint/{step}_{part}.pth", weights_only=True) for part in parts}
+    return {part: torch.load(folder / inside / f"{step}_{part}.pth", weights_only=True) for part in parts}
 
 
 def strays(folder: Path) -> list[Path]:

@@ -1,6 +1,7 @@
 """Checkpoints on disk: their names, atomic writing, safe and strict loading, retention."""
 
 import contextlib
+import errno
 import math
 import os
 import pickle
@@ -14,11 +15,12 @@ from typing import Any, BinaryIO
 import torch
 from torch import nn
 
-from utils.cli import UserError, abbreviate
-from utils.files import patiently, remove_stray, rename_temporary, sync_folder, temporary_of, write_temporary
+from utils.cli import UserError, abbreviate, is_out_of_memory
+from utils.files import naming, patiently, remove_stray, rename_temporary, sync_folder, temporary_of, write_temporary
 
 PARTS = GENERATOR, DISCRIMINATOR, EMA_GENERATOR, STATE = "net_G", "net_D", "net_G_EMA", "state"
-FILE_NAME = re.compile(r"(\d+)_(net_G|net_D|net_G_EMA|state)\.pth")
+FILE_NAME = re.compile(r"([0-9]{1,18})_(net_G|net_D|net_G_EMA|state)\.pth")
+REAL = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 LIKELY_FLAGS = (
     ("embedder", "--embedding_num or --embedding_dim"),
     ("catagory", "--embedding_num"),
@@ -40,7 +42,8 @@ def part_path(folder: Path, step: int, part: str) -> Path:
 
 def steps_with(folder: Path, part: str) -> list[int]:
     """The steps, ascending, that have a file of this part."""
-    names = (FILE_NAME.fullmatch(path.name) for path in folder.glob("*.pth")) if folder.is_dir() else ()
+    files = (path for path in folder.glob(f"*_{part}.pth") if path.is_file()) if folder.is_dir() else ()
+    names = (FILE_NAME.fullmatch(path.name) for path in files)
     return sorted(int(match[1]) for match in names if match and match[2] == part)
 
 
@@ -119,8 +122,8 @@ def retain(folder: Path, keep: int) -> None:
 def clear(folder: Path) -> None:
     """Delete every checkpoint, also those set aside, and what an interrupted write left."""
     remove_stray(folder)
-    for path in (*folder.glob("*.pth"), *folder.glob("after_*/*.pth"), *folder.glob("after_*/losses.csv")):
-        if FILE_NAME.fullmatch(path.name) or path.name == "losses.csv":
+    for path in (*folder.glob("*.pth"), *folder.glob("after_*/*.pth"), *folder.glob("after_*/losses_to_*.csv")):
+        if FILE_NAME.fullmatch(path.name) or path.suffix == ".csv":
             path.unlink()
     for path in folder.glob("after_*"):
         with contextlib.suppress(OSError):  # it holds something of the user's
@@ -137,22 +140,38 @@ def remove_cut(folder: Path) -> None:
     remove_stray(folder)
 
 
-def set_aside_later(folder: Path, step: int) -> tuple[Path, list[int]]:
-    """Move what is later than `step` out of the way of a run that goes on from there.
+def later_files(folder: Path, step: int) -> list[Path]:
+    """The checkpoint files of steps after `step`; of each step the state file is the first."""
+    steps = [number for number in all_steps(folder) if number > step]
+    paths = (part_path(folder, number, part) for number in steps for part in (STATE, *PARTS[:-1]))
+    return [path for path in paths if path.is_file()]
 
-    Returns the folder they are in now, `after_<step>`, and their steps. Left where they are they would pass
-    for the newest, and push the checkpoints of that run out.
+
+def folder_aside(folder: Path, step: int, files: Iterable[Path]) -> Path:
+    """Where to move what is later than `step`: `after_<step>`, or one with a further number that has no such file."""
+    names = (f"after_{step}", *(f"after_{step}_{count}" for count in range(2, 10**6)))
+    return next(folder / name for name in names if not any((folder / name / file.name).exists() for file in files))
+
+
+def set_aside(files: Iterable[Path], aside: Path) -> None:
+    """Move checkpoint files out of the way of a run that goes on from an earlier step.
+
+    Left where they are they would pass for the newest, and push the checkpoints of that run out.
     """
-    later = [number for number in all_steps(folder) if number > step]
-    names = (folder / f"after_{step}{suffix}" for suffix in ("", *(f"_{count}" for count in range(2, 10**6))))
-    aside = next(path for path in names if not path.exists())
-    for number in later:
-        aside.mkdir(exist_ok=True)
-        for part in (STATE, GENERATOR, DISCRIMINATOR, EMA_GENERATOR):
-            path = part_path(folder, number, part)
-            if path.exists():
-                patiently(lambda path=path: path.rename(aside / path.name))
-    return aside, later
+    for path in files:
+        patiently(lambda path=path: path.rename(aside / path.name))
+
+
+def load_weights(path: Path) -> dict[str, torch.Tensor]:
+    """Read the state dict of a network; raises as `load_part` does, and for anything but tensors of numbers."""
+    content = load_part(path)
+    for key, value in content.items():
+        if not is_plain_tensor(value):
+            first = abbreviate(", ".join(list(content)[:3]), 80)
+            raise UserError(
+                f"checkpoint {path} holds no weights, but {first}: {abbreviate(key, 80)} is no tensor of numbers"
+            )
+    return content
 
 
 def load_part(path: Path) -> dict[str, Any]:
@@ -161,9 +180,13 @@ def load_part(path: Path) -> dict[str, Any]:
     Raises:
         MissingPart: when there is no such file.
         UserError: when it is damaged, or holds anything else.
+        OSError: when the disk fails.
+        MemoryError, RuntimeError: when there is too little memory.
     """
+    if not path.is_file():
+        raise MissingPart(f"checkpoint {path}: no such file")
     try:
-        with path.open("rb") as file:
+        with naming(path), path.open("rb") as file:
             _check_archive(file)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # torch warns of what is odd in a file, and reads or refuses it
@@ -172,6 +195,8 @@ def load_part(path: Path) -> dict[str, Any]:
         raise MissingPart(f"checkpoint {path}: no such file") from None
     # torch.load documents no closed set of errors for damaged or hostile files.
     except Exception as error:
+        if is_of_the_machine(error):
+            raise
         raise UserError(f"checkpoint {path} can't be read: {_reason(error)}") from error
     if not isinstance(content, dict):
         raise UserError(f"checkpoint {path} holds a {type(content).__name__}, not a state dict")
@@ -180,12 +205,17 @@ def load_part(path: Path) -> dict[str, Any]:
     return content
 
 
+def is_of_the_machine(error: Exception) -> bool:
+    """Whether an error in reading a file tells of the disk or the memory, and not of the file."""
+    if isinstance(error, OSError):
+        return error.errno != errno.EINVAL  # a damaged archive has zipfile look before its beginning
+    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and is_out_of_memory(error))
+
+
 def _reason(error: Exception) -> str:
     """Why a file can't be loaded, in a line; torch explains a file that holds code with advice to run it."""
     if isinstance(error, pickle.UnpicklingError):
         return "it holds something else than tensors and plain values, or is damaged"
-    if isinstance(error, OSError):
-        return error.strerror or str(error)
     first = abbreviate(next(iter(str(error).strip().splitlines()), ""), 200)
     return first if isinstance(error, ValueError) and first else f"it is damaged ({type(error).__name__}: {first})"
 
@@ -209,6 +239,8 @@ def _check_archive(file: BinaryIO) -> None:
                 damaged = archive.testzip() if plain and small else None
         # A damaged archive makes zipfile raise whatever its parts do.
         except Exception as error:
+            if is_of_the_machine(error):
+                raise
             raise ValueError("it is cut off or damaged") from error
         if not (plain and small):
             raise ValueError("it is packed in another way than torch.save packs")
@@ -227,9 +259,10 @@ def read_step(folder: Path, step: int) -> dict[str, dict[str, Any]]:
     state = load_part(path)
     had_ema = isinstance(state.get("ema_num_updates"), int) and state["ema_num_updates"] > 0
     others = state.get("parts", [GENERATOR, DISCRIMINATOR, *([EMA_GENERATOR] if had_ema else [])])
-    if not isinstance(others, list) or not {GENERATOR, DISCRIMINATOR} <= set(map(str, others)) <= set(PARTS):
+    both = [GENERATOR, DISCRIMINATOR]
+    if others not in (both, [*both, EMA_GENERATOR]):
         raise UserError(f"checkpoint {path} does not say which files belong to it")
-    return {part: load_part(part_path(folder, step, part)) for part in others} | {STATE: state}
+    return {part: load_weights(part_path(folder, step, part)) for part in others} | {STATE: state}
 
 
 def fit(net: nn.Module, found: Mapping[str, Any], path: Path) -> None:
@@ -263,17 +296,17 @@ def check_fit(net: nn.Module, found: Mapping[str, Any], path: Path) -> None:
         raise UserError(f"checkpoint {path} does not fit: {'; '.join(problems[:3])}{more}{hint}")
 
 
-def is_plain_tensor(value: Any, floating: bool) -> bool:
-    """Whether a value can be copied into a weight: a dense tensor in memory, of real numbers or of integers.
+def is_plain_tensor(value: Any, floating: bool | None = None) -> bool:
+    """Whether a value is a dense tensor in memory, of real numbers or of integers (`floating` says which).
 
-    One that repeats the same few bytes could claim any size.
+    One that repeats the same few bytes, and so could claim any size, is none.
     """
     return (
         isinstance(value, torch.Tensor)
         and value.layout == torch.strided
         and value.device.type == "cpu"
-        and value.is_floating_point() == floating
-        and not (value.is_complex() or value.is_quantized)
+        and value.dtype in (*REAL, torch.int64)
+        and floating in (None, value.dtype in REAL)
         and value.numel() * value.element_size() <= value.untyped_storage().nbytes()
     )
 
@@ -303,8 +336,8 @@ def architecture_of(generator: Mapping[str, Any], path: Path) -> dict[str, Any]:
 
 
 def levels_of(generator: Mapping[str, Any]) -> int:
-    """How many times a generator halves its image."""
-    return 1 + max(key.count("submodule.") for key in generator)
+    """How many times a generator halves its image; more than there can be count as one too many."""
+    return min(1 + max(key.count("submodule.") for key in generator), 11)
 
 
 def discriminator_architecture_of(discriminator: Mapping[str, Any], path: Path) -> dict[str, Any]:

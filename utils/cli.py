@@ -88,10 +88,15 @@ def run_script(parser: Parser, run: Callable[[argparse.Namespace], int], argv: S
         print(f"{parser.prog}: error: {error.filename or 'writing'}: {error.strerror or error}", file=sys.stderr)
         return 2 if error.errno in WRONG_PATH else 1
     except (MemoryError, RuntimeError) as error:
-        if not isinstance(error, MemoryError) and not OUT_OF_MEMORY.search(str(error)):
+        if not is_out_of_memory(error):
             raise
-        print(f"{parser.prog}: error: there is too little memory: lower --batch_size or --image_size", file=sys.stderr)
+        print(f"{parser.prog}: error: there is too little memory: lower --batch_size", file=sys.stderr)
         return 1
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether an error says that there is too little memory; torch has a RuntimeError for it on every device."""
+    return isinstance(error, MemoryError) or OUT_OF_MEMORY.search(str(error)) is not None
 
 
 @contextlib.contextmanager
@@ -134,8 +139,8 @@ def at_least(minimum: int, most: int = 2**63 - 1):
 
 def step_or_latest(text: str) -> str:
     """An argparse type for --resume: `latest` or a step."""
-    if text != "latest" and not re.fullmatch(r"[0-9]+", text):
-        raise argparse.ArgumentTypeError(f"{text!r} is neither 'latest' nor a step number")
+    if text != "latest" and not re.fullmatch(r"[0-9]{1,18}", text):
+        raise argparse.ArgumentTypeError(f"{abbreviate(repr(text))} is neither 'latest' nor a step number")
     return text
 
 

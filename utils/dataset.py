@@ -183,8 +183,10 @@ def training_batches(
     try:
         yield batches
     finally:
-        if num_workers:
-            batches._shutdown_workers()  # at its exit Python would wait for them, having sent them a SIGTERM
+        if num_workers:  # at its own end Python would send them a SIGTERM, which they ignore, and wait
+            batches._shutdown_workers()
+            for worker in batches._workers:
+                worker.kill()
 
 
 def ignore_signals(_worker: int) -> None:

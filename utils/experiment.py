@@ -14,6 +14,7 @@ from utils.record_data import RecordData
 from utils.schema import config_fault
 
 FORMAT = 2  # of config.json
+LARGEST = 32_000_000  # bytes of a config.json that is read
 
 
 @dataclass(frozen=True)
@@ -58,9 +59,11 @@ def read_config(paths: Paths) -> dict[str, Any] | None:
     """
     if not paths.config.is_file():
         return None
+    if paths.config.stat().st_size > LARGEST:
+        raise UserError(f"{paths.config} can't be read: it is larger than any config can be")
     try:
         config = json.loads(paths.config.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{paths.config} can't be read: {error}") from error
     if not isinstance(config, dict) or not {"model", "data", "training"} <= config.keys():
         raise UserError(f"{paths.config} is not the config of an experiment")

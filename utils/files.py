@@ -44,7 +44,8 @@ def write_temporary(path: Path, content: bytes | Callable[[BinaryIO], None], dur
     """The first half of `write_whole`; raises as it does, and then leaves no temporary file."""
     temporary = temporary_of(path)
     try:
-        with naming(path), temporary.open("wb") as file:
+        temporary.unlink(missing_ok=True)  # and not written through, should it be a link
+        with naming(path), temporary.open("xb") as file:
             content(file) if callable(content) else file.write(content)
             if durable:
                 file.flush()
@@ -113,24 +114,18 @@ def locked(folder: Path, name: str, work: str) -> Iterator[None]:
     is empty at the end is taken away again.
 
     Raises:
-        UserError: when another process holds the lock, or the folder can't be made.
+        UserError: when another process holds the lock.
+        OSError: when the folder can't be made or written to.
     """
     made = [path for path in (folder, *folder.absolute().parents) if not path.exists()]
-    path = folder / name
+    path, number = folder / name, None
     try:
         folder.mkdir(parents=True, exist_ok=True)
         number = _acquire(path, f"another process is {work} {folder}: wait for it, or choose another folder")
-    except OSError as error:
-        raise UserError(f"{folder} can't be used: {error.strerror}") from error
-    try:
         yield
     finally:
-        if os.name == "nt":  # an open file can't be deleted there
-            os.close(number)
-        with contextlib.suppress(OSError):
-            path.unlink()
-        if os.name != "nt":
-            os.close(number)
+        if number is not None:
+            _release(path, number)
         with contextlib.suppress(OSError):
             for parent in made:
                 parent.rmdir()
@@ -139,7 +134,7 @@ def locked(folder: Path, name: str, work: str) -> Iterator[None]:
 def _acquire(path: Path, refusal: str) -> int:
     """Lock the file `path`, made if need be; returns its descriptor."""
     while True:
-        number = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        number = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
         try:
             _lock(number)
         except OSError as error:
@@ -152,6 +147,15 @@ def _acquire(path: Path, refusal: str) -> int:
             if os.name == "nt" or os.path.samestat(path.stat(), os.fstat(number)):
                 return number
         os.close(number)  # its holder deleted it between our opening and locking it
+
+
+def _release(path: Path, number: int) -> None:
+    if os.name == "nt":  # an open file can't be deleted there
+        os.close(number)
+    with contextlib.suppress(OSError):
+        path.unlink()
+    if os.name != "nt":
+        os.close(number)
 
 
 def _lock(number: int) -> None:

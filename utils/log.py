@@ -1,13 +1,14 @@
 """What a run says: the progress line, losses.csv and losses.png."""
 
 import contextlib
-import csv
 import io
+import itertools
 import math
 import re
 import sys
 import time
-from collections.abc import Mapping
+from array import array
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -30,31 +31,28 @@ class NonFinite(Failure):
 class LossLog:
     """losses.csv: one row a step, kept on the device until `flush` reads them all at once.
 
-    A log opened at step n keeps the rows up to n and drops what a lost run wrote after it.
+    A log opened at step n keeps the rows up to n and drops what a lost run wrote after it, and what is
+    damaged; `said` tells of the latter.
     """
 
     def __init__(self, path: Path, step: int):
         self.path = path
+        self.said: str | None = None
         self._pending: list[tuple[int, float, float, Mapping[str, Tensor]]] = []
-        kept = {int(row["step"]): row for row in (read_rows(path) if step and path.is_file() else [])}
-        rows = [row for number, row in sorted(kept.items()) if number <= step]
-        self._header = list(rows[0]) if rows else None
-        write_whole(path, _lines(self._header, rows) if rows else b"")
+        self._header: list[str] | None = None
+        if step and path.is_file():
+            self._header = read_header(path)
+            rows = (row for row in read_rows(path) if int(row[0]) <= step)
+            write_whole(path, lambda file: file.writelines(map(_line, itertools.chain([self._header], rows))))
+            kept = sum(1 for _ in read_rows(path))
+            if kept < step:
+                self.said = f"{path} has {kept} of {step} steps: the others are damaged or were never written"
+        else:
+            write_whole(path, b"")
 
     def add(self, step: int, epoch: float, lr: float, losses: Mapping[str, Tensor]) -> None:
         """Remember the losses of a step; nothing is read from the device."""
         self._pending.append((step, epoch, lr, losses))
-
-    def _append(self, lines: bytes) -> None:
-        with naming(self.path), self.path.open("ab", buffering=0) as file:
-            size, written = file.tell(), 0
-            try:
-                while written < len(lines):
-                    written += file.write(lines[written:])
-            except OSError:
-                with contextlib.suppress(OSError):
-                    file.truncate(size)  # no half a line
-                raise
 
     def flush(self) -> dict[str, float]:
         """Write the remembered steps and return the mean of each loss over them.
@@ -70,43 +68,69 @@ class LossLog:
             wrong = [f"{name} {value}" for name, value in zip(names, row, strict=True) if not math.isfinite(value)]
             if wrong:
                 raise NonFinite(step, ", ".join(wrong))
-        header = ["step", "epoch", "lr", *names]
         rows = [
-            dict(zip(header, [step, f"{epoch:.4f}", f"{lr:.6g}", *(f"{value:.6g}" for value in row)], strict=True))
+            [str(step), f"{epoch:.4f}", f"{lr:.6g}", *(f"{value:.6g}" for value in row)]
             for (step, epoch, lr, _), row in zip(self._pending, values, strict=True)
         ]
-        self._append(_lines(self._header or header, rows, with_header=self._header is None))
-        self._header = self._header or header
+        self._settle_header(["step", "epoch", "lr", *names])
+        self._append(b"".join(map(_line, rows)))
         self._pending.clear()
         return {name: sum(column) / len(column) for name, column in zip(names, zip(*values, strict=True), strict=True)}
 
+    def _settle_header(self, header: list[str]) -> None:
+        """Write the header of a new log; a damaged one is mended, and a log of other columns moved out of the way."""
+        if self._header == header:
+            return
+        rows = list(read_rows(self.path)) if self._header else []
+        if rows and len(self._header) != len(header):
+            self.path.replace(self.path.with_name(f"losses_to_{rows[-1][0]}.csv"))
+            rows = []
+        write_whole(self.path, b"".join(map(_line, [header, *rows])))
+        self._header = header
 
-def _lines(header: list[str], rows: list[dict], with_header: bool = True) -> bytes:
-    """Rows as lines of a CSV file; what the header does not name is left out."""
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, header, extrasaction="ignore")
-    if with_header:
-        writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue().encode()
+    def _append(self, lines: bytes) -> None:
+        with naming(self.path), self.path.open("ab", buffering=0) as file:
+            size, written = file.tell(), 0
+            try:
+                while written < len(lines):
+                    written += file.write(lines[written:])
+            except OSError:
+                with contextlib.suppress(OSError):
+                    file.truncate(size)  # no half a line
+                raise
 
 
-def read_rows(path: Path) -> list[dict[str, str]]:
-    """The rows of losses.csv that are whole: a line that was cut off in writing, or damaged, is left out."""
-    lines = path.read_bytes().decode("utf-8", "replace").replace("\0", "").splitlines()
-    rows = csv.DictReader((line for line in lines if len(line) < LONGEST_LINE), quoting=csv.QUOTE_NONE)
-    return [row for row in rows if None not in row and all(map(_is_number, row.values())) and _is_step(row.get("step"))]
+def _line(row: Sequence[str]) -> bytes:
+    return (",".join(row) + "\n").encode()
 
 
-def _is_number(text: str | None) -> bool:
+def read_header(path: Path) -> list[str]:
+    """The names of the columns of losses.csv."""
+    with path.open("rb") as file:
+        return file.readline(LONGEST_LINE).decode("utf-8", "replace").strip("\r\n\0").split(",")
+
+
+def read_rows(path: Path) -> Iterator[list[str]]:
+    """The rows of losses.csv that are whole and whose steps ascend, one at a time: a log may be long.
+
+    A line that was cut off in writing, or is damaged, is left out.
+    """
+    columns, last = len(read_header(path)), 0
+    with path.open("rb") as file:
+        file.readline(LONGEST_LINE)
+        while line := file.readline(LONGEST_LINE):
+            row = line.decode("utf-8", "replace").strip("\r\n").split(",")
+            whole = line.endswith(b"\n") and len(row) == columns and all(map(_is_number, row))
+            if whole and re.fullmatch("[0-9]{1,18}", row[0]) and int(row[0]) > last:
+                last = int(row[0])
+                yield row
+
+
+def _is_number(text: str) -> bool:
     try:
-        return math.isfinite(float(text or ""))
+        return math.isfinite(float(text))
     except ValueError:
         return False
-
-
-def _is_step(text: str | None) -> bool:
-    return re.fullmatch("[0-9]{1,18}", text or "") is not None
 
 
 def plot_losses(csv_path: Path, png_path: Path) -> None:
@@ -114,18 +138,21 @@ def plot_losses(csv_path: Path, png_path: Path) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    rows = read_rows(csv_path)
-    names = [name for name in (rows[0] if rows else ()) if re.fullmatch("[A-Za-z0-9_]+_loss", name)]
-    if not names:
+    header = read_header(csv_path)
+    drawn = [number for number, name in enumerate(header) if re.fullmatch("[A-Za-z0-9_]+_loss", name)]
+    columns = [array("d") for _ in range(1 + len(drawn))]
+    for row in read_rows(csv_path):
+        for column, number in zip(columns, (0, *drawn), strict=True):
+            column.append(float(row[number]))
+    steps = columns[0]
+    if not (steps and drawn):
         return
-    steps = [int(row["step"]) for row in rows]
-    window = max(1, len(rows) // 100)
+    window = max(1, len(steps) // 100)
     figure = Figure(figsize=(9, 5), layout="constrained")
     axes = figure.add_subplot()
-    for name in names:
-        values = [float(row[name]) for row in rows]
+    for number, values in zip(drawn, columns[1:], strict=True):
         means = [sum(values[i : i + window]) / len(values[i : i + window]) for i in range(0, len(values), window)]
-        axes.plot(steps[::window], means, label=name, linewidth=1.2)
+        axes.plot(steps[::window], means, label=header[number], linewidth=1.2)
     axes.set_yscale("log")
     axes.set_xlabel("step")
     axes.set_ylabel("weighted loss")

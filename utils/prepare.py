@@ -118,7 +118,7 @@ def unpack(args: argparse.Namespace) -> int:
             file.dropped[number] = str(error)
             continue
         with Image.open(io.BytesIO(content)) as image:
-            extension = {"JPEG": "jpg"}.get(image.format, image.format.lower())
+            extension = {"JPEG": "jpg", "TIFF": "tif"}.get(image.format, image.format.lower())
         write_whole(folder / f"{label}_{number:05d}.{extension}", content)
     for number, reason in file.dropped.items():
         print(f"record {number} is left out: it {reason}", file=sys.stderr)

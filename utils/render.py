@@ -77,7 +77,10 @@ def split_spec(spec: str) -> tuple[Path, int]:
         UserError: when there is no such file or the index is not a number.
     """
     if spec.startswith("bundled:"):
-        return BUNDLED / spec.removeprefix("bundled:"), 0
+        path = BUNDLED / Path(spec.removeprefix("bundled:")).name
+        if not path.is_file():
+            raise UserError(f"font {spec}: no such font is bundled")
+        return path, 0
     path, index = Path(spec), "0"
     if not path.is_file() and "#" in spec:
         name, _, index = spec.rpartition("#")

@@ -74,7 +74,7 @@ def config_fault(config: Any) -> str | None:
     if wrong is not None:
         return wrong
     labels = data["labels"]
-    if not labels or len(data.get("targets", labels)) != len(labels):
+    if not labels or (data["kind"] == "fonts" and len(data["targets"]) != len(labels)):
         return "data.labels is not a name for each of data.targets"
     return "data.labels are more than model.embedding_num" if len(labels) > config["model"]["embedding_num"] else None
 

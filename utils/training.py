@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from utils import checkpoint
-from utils.cli import Failure, UserError
+from utils.cli import Failure, UserError, say
 from utils.dataset import PairData, ResumableSampler, TrainingPairs, training_batches
 from utils.experiment import Paths
 from utils.images import save_sheet, to_float, to_grey, to_uint8
@@ -35,7 +35,9 @@ class StopSignals:
         self.received = 0
 
     def __enter__(self) -> "StopSignals":
-        self._previous = {number: signal.signal(number, self._receive) for number in (signal.SIGINT, signal.SIGTERM)}
+        self._previous = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        for number in self._previous:
+            signal.signal(number, self._receive)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -98,11 +100,12 @@ class Trainer:
             print(f"step {self.step}: this run is finished", flush=True)
             return 0
         log = LossLog(self.paths.losses_csv, self.step)
+        say(log.said)
         images = self.images_seen + (total - self.step) * self.images_per_step
         progress = Progress(images, self.images_seen, "training")
         with StopSignals() as signals, self._batches() as batches:
             if self._random_state is not None:
-                restore_random_state(self._random_state)
+                restore_random_state(self._random_state, self.model.device)
             first, started, last = self.step, time.monotonic(), False
             try:
                 while not last:
@@ -299,17 +302,17 @@ def random_state_fits(saved: Any) -> bool:
     """Whether what was read from a file is a random state."""
     if not isinstance(saved, dict) or not saved.keys() >= {"cpu", "cuda"}:
         return False
-    if saved["cuda"] is not None and not isinstance(saved["cuda"], torch.Tensor):
-        return False
     try:
         torch.Generator().set_state(saved["cpu"])
+        if saved["cuda"] is not None and torch.cuda.is_available():
+            torch.Generator("cuda").set_state(saved["cuda"])
     except (RuntimeError, TypeError):
         return False
     return True
 
 
-def restore_random_state(state: dict[str, Any]) -> None:
+def restore_random_state(state: dict[str, Any], device: torch.device) -> None:
     """Undo what happened since `random_state`; a state of another kind of device is left out."""
     torch.set_rng_state(state["cpu"])
-    if state["cuda"] is not None and torch.cuda.is_available():
-        torch.cuda.set_rng_state(state["cuda"])
+    if state["cuda"] is not None and device.type == "cuda":
+        torch.cuda.set_rng_state(state["cuda"], device)

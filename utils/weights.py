@@ -24,7 +24,7 @@ KINDS = {  # of weights that can be asked for, and the files to try for each
     "raw": (checkpoint.GENERATOR,),
     "auto": (checkpoint.EMA_GENERATOR, checkpoint.GENERATOR),
 }
-LOOKS = 3  # at a folder that seems to have no weights
+MOST_LOOKS = 100  # at a folder that changes while it is read
 LABEL_ROWS = ("embedder.weight", "catagory.weight", "catagory.bias")  # tensors with a row for each label
 
 
@@ -63,23 +63,20 @@ def find_kinds(
     """
     latest = resume == "latest"
     wanted = list(dict.fromkeys(part for kind in kinds for part in KINDS[kind]))
-    for look in itertools.count():
+    for look in range(MOST_LOOKS):
         said: list[str] = []
-        present = {step for part in wanted for step in checkpoint.steps_with(folder, part)}
-        complete = set(checkpoint.steps_with(folder, checkpoint.STATE)) if latest else set()
-        if not present and look < LOOKS and folder.is_dir():
+        listing = present, complete = _listing(folder, wanted)
+        if latest and not complete and look < 2:
             time.sleep(0.05)  # a listing made while files come and go may lack both the old and the new ones
             continue
-        if complete:
+        if latest and complete:
             cut = sorted((step for step in present if step > max(complete)), reverse=True)
             said += [f"step {step} is passed over: its write was cut, or goes on" for step in cut]
         for step in sorted(complete or present, reverse=True) if latest else [int(resume)]:
             found = [_read_kind(folder, step, kind, said, latest, check) for kind in kinds]
             if None not in found:
                 return found, said
-            if step in complete and not checkpoint.part_path(folder, step, checkpoint.STATE).is_file():
-                break  # it was there when we looked
-        else:
+        if not latest or _listing(folder, wanted) == listing:  # else the training has gone on meanwhile
             break
     if not present:
         raise UserError(f"{folder} has no {' or '.join(wanted)} of any step: train first")
@@ -90,6 +87,12 @@ def find_kinds(
     raise UserError(f"no generator in {folder} can be read: {said[-1]}")
 
 
+def _listing(folder: Path, parts: Sequence[str]) -> tuple[set[int], set[int]]:
+    """The steps that have one of `parts`, and those that are complete."""
+    present = {step for part in parts for step in checkpoint.steps_with(folder, part)}
+    return present, set(checkpoint.steps_with(folder, checkpoint.STATE))
+
+
 def _read_kind(
     folder: Path, step: int, kind: str, said: list[str], lenient: bool, check: Callable[[Weights], None]
 ) -> Weights | None:
@@ -97,7 +100,7 @@ def _read_kind(
     for part in KINDS[kind]:
         path = checkpoint.part_path(folder, step, part)
         try:
-            found = Weights(step, KIND_OF[part], path, checkpoint.load_part(path))
+            found = Weights(step, KIND_OF[part], path, checkpoint.load_weights(path))
             check(found)
         except checkpoint.MissingPart:
             continue
@@ -151,7 +154,7 @@ def foreign_architecture(weights: Weights, image_size: int | None = None) -> tup
     found = checkpoint.architecture_of(weights.state_dict, weights.path)
     path = checkpoint.part_path(weights.path.parent, weights.step, checkpoint.DISCRIMINATOR)
     if path.is_file():
-        found |= checkpoint.discriminator_architecture_of(checkpoint.load_part(path), path)
+        found |= checkpoint.discriminator_architecture_of(checkpoint.load_weights(path), path)
         if image_size not in (None, found["image_size"]):
             raise UserError(f"--image_size {image_size} contradicts {path}, which is for {found['image_size']}")
         return found, []
@@ -217,6 +220,18 @@ class Pretrained:
         return new, said
 
 
+def _companions(weights: Weights) -> tuple[dict[str, torch.Tensor] | None, dict[str, torch.Tensor] | None]:
+    """The discriminator and the EMA weights beside a generator, where there are any."""
+
+    def part(name: str) -> dict[str, torch.Tensor] | None:
+        try:
+            return checkpoint.load_weights(checkpoint.part_path(weights.path.parent, weights.step, name))
+        except checkpoint.MissingPart:
+            return None
+
+    return part(checkpoint.DISCRIMINATOR), part(checkpoint.EMA_GENERATOR)
+
+
 def read_pretrained(
     path: Path, resume: str = "latest", kind: str = "auto", image_size: int | None = None
 ) -> tuple[Pretrained, list[str]]:
@@ -234,10 +249,15 @@ def read_pretrained(
             raise UserError(f"{path} is not named as a generator, such as {example}")
         root = path.parent.parent if path.parent.name == "checkpoint" else path.parent
         config, said = read_config(Paths(root)), []
-        weights = Weights(int(match[1]), KIND_OF[match[2]], path, checkpoint.load_part(path))
+        weights = Weights(int(match[1]), KIND_OF[match[2]], path, checkpoint.load_weights(path))
+        discriminator, average = _companions(weights)
     elif path.is_dir():
         config = read_config(Paths(path))
-        weights, said = find_weights(weights_folder(Paths(path), resume), resume, kind)
+        for _ in range(MOST_LOOKS):
+            weights, said = find_weights(weights_folder(Paths(path), resume), resume, kind)
+            discriminator, average = _companions(weights)
+            if weights.path.is_file():  # else a training has taken this step away while it was read
+                break
     else:
         raise UserError(f"{path}: no such experiment, folder or generator file")
     if config is None:
@@ -245,18 +265,17 @@ def read_pretrained(
         said = said + assumed
     architecture = {name: config["model"][name] for name in ARCHITECTURE if name in config["model"]}
 
-    def part(name: str) -> dict[str, torch.Tensor] | None:
-        file = checkpoint.part_path(weights.path.parent, weights.step, name)
-        return checkpoint.load_part(file) if file.is_file() else None
-
-    discriminator, shadow = part(checkpoint.DISCRIMINATOR), weights.state_dict
-    for state in (weights.state_dict, discriminator or {}):
+    for state in (weights.state_dict, discriminator or {}, average or {}):
         for key in LABEL_ROWS:
-            if key in state and len(state[key]) != architecture["embedding_num"]:
-                count = architecture["embedding_num"]
-                raise UserError(f"{key} beside {weights.path} is for {len(state[key])} labels, not for {count}")
-    if weights.kind == "raw" and kind == "raw":
-        shadow = part(checkpoint.EMA_GENERATOR) or shadow
+            if key not in state:
+                continue
+            rows, count = tuple(state[key].shape[:1]), architecture["embedding_num"]
+            if rows != (count,):
+                raise UserError(f"{key} beside {weights.path} is for {sum(rows)} labels, not for {count}")
+            if not state[key].is_floating_point():
+                raise UserError(f"{key} beside {weights.path} holds integers, not weights")
+    from_fonts = config["data"]["kind"] == "fonts"
+    shadow = average or weights.state_dict if weights.kind == "raw" and kind == "raw" else weights.state_dict
     if discriminator is None:
         said = [*said, f"there is no discriminator of step {weights.step}: it starts from random weights"]
     return (
@@ -265,7 +284,7 @@ def read_pretrained(
             step=weights.step,
             architecture=architecture,
             labels=config["data"]["labels"],
-            digests=[target["sha256"] for target in config["data"].get("targets", [])],
+            digests=[target["sha256"] for target in config["data"]["targets"]] if from_fonts else [],
             generator=weights.state_dict,
             shadow=shadow,
             discriminator=discriminator,
