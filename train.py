@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from utils.cli import Parser, UserError, add_flag, at_least, run_script, say, step_or_latest
 from utils.options import (
+    AMP,
     DEFAULTS,
     NOT_RECORDED,
     changes_on_resume,
@@ -71,6 +72,9 @@ def build_parser() -> Parser:
     flag(learning, "ema_decay", "decay of the EMA weights, 0 to 1; 0 turns EMA off", type=float)
     flag(learning, "fine_tune", "start from the weights of another experiment, or of an earlier port", metavar="PATH")
     flag(learning, "freeze_encoder", "keep the way down of the generator as it is, when fine-tuning")
+    flag(
+        learning, "amp", "precision: off, bf16 or fp16 (default: what the GPU is fast at, off on the CPU)", choices=AMP
+    )
     flag(learning, "random_seed", "seed of the split, the weights, the order and the augmentation", type=at_least(0))
 
     run = parser.add_argument_group("run")
@@ -106,7 +110,7 @@ def train(args: argparse.Namespace, paths: "Paths") -> int:
 
     from model import Zi2ZiConfig, Zi2ZiModel
     from utils import checkpoint
-    from utils.distributed import choose_device
+    from utils.distributed import choose_device, default_amp, tune
     from utils.experiment import FORMAT, read_config, write_json
     from utils.training import Trainer, check_parts
 
@@ -122,7 +126,7 @@ def train(args: argparse.Namespace, paths: "Paths") -> int:
     if config:
         check_recorded(build_parser(), config["training"], str(paths.config))
     architecture = pretrained.architecture if pretrained else {}
-    options = resolve_options(args, paths, config, architecture, on_cuda=device.type == "cuda")
+    options = resolve_options(args, paths, config, architecture, on_cuda=device.type == "cuda", amp=default_amp(device))
     say(warning)
     say(*(changes_on_resume(args, config) if config else [small_default_line(args, options)]))
 
@@ -142,6 +146,7 @@ def train(args: argparse.Namespace, paths: "Paths") -> int:
         parts = choose_step(paths, steps, lambda found, step: check_parts(shapes, found, paths.checkpoint, step))
     elif pretrained:
         checkpoint.check_fit(shapes.netG, pretrained.generator, pretrained.path)
+    tune(device)
     model = Zi2ZiModel(model_config, device)
 
     def record() -> None:

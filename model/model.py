@@ -191,11 +191,20 @@ class EMA:
         return min(self.decay, (1 + self.num_updates) / (10 + self.num_updates))
 
     @torch.no_grad()
-    def update(self) -> None:
-        """Move the shadow towards the network; call it once after each optimizer step."""
+    def update(self, took_place: Tensor | None = None) -> None:
+        """Move the shadow towards the network; call it once after each optimizer step.
+
+        `took_place` is 0 where that step was left out, else 1: a scalar that stays on the device.
+        """
         shadow, source = self._averaged
         source = [tensor.detach().to(average.dtype) for average, tensor in zip(shadow, source, strict=True)]
-        torch._foreach_lerp_(shadow, source, 1 - self.current_decay())
+        weight = 1 - self.current_decay()
+        if took_place is None:
+            torch._foreach_lerp_(shadow, source, weight)
+        else:
+            change = torch._foreach_sub(source, shadow)
+            torch._foreach_mul_(change, took_place * weight)
+            torch._foreach_add_(shadow, change)
         for target, value in zip(*self._copied, strict=True):
             target.copy_(value)
         self.num_updates += 1
@@ -213,6 +222,7 @@ class EMA:
 # ------------------------------------------------------------------------------- model
 
 
+AMP_TYPES = {"off": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 # Beyond these a value is a slip: no machine could hold the network.
 MOST = {"ngf": 1024, "ndf": 1024, "embedding_num": 10_000, "embedding_dim": 4096, "accum_steps": 8192}
 
@@ -244,6 +254,7 @@ class Zi2ZiConfig:
     ema_decay: float = 0.999  # decay of the shadow weights; 0: no shadow
     accum_steps: int = 1  # micro-batches that a batch is cut into
     freeze_encoder: bool = False  # train the generator's way up and its embedding alone
+    amp: str = "off"  # off | bf16 | fp16: precision of the convolutions in training; weights stay in float32
 
     def __post_init__(self):
         for field in fields(self):
@@ -265,7 +276,7 @@ class Zi2ZiConfig:
         for name in ("dropout", "ema_decay"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} {getattr(self, name)} is not in [0, 1)")
-        for name, choices in (("norm_type", NORM_TYPES), ("up_mode", UP_MODES)):
+        for name, choices in (("norm_type", NORM_TYPES), ("up_mode", UP_MODES), ("amp", AMP_TYPES)):
             if getattr(self, name) not in choices:
                 raise ValueError(f"{name} {getattr(self, name)!r} is not one of {', '.join(choices)}")
 
@@ -312,6 +323,8 @@ class Zi2ZiModel:
         self.netD = self._make(Discriminator, config.discriminator_arguments())
         self.optimizer_G = self._adam(self.netG, config.lr)
         self.optimizer_D = self._adam(self.netD, config.lr_D)
+        # Scaled, the small gradients of fp16 don't vanish; where one overflows, the step is left out.
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=config.amp == "fp16")
         if config.ema_decay > 0:
             self.ema = EMA(self.netG, config.ema_decay)
 
@@ -366,29 +379,46 @@ class Zi2ZiModel:
         drawn = []
         for batch in self.micro_batches:
             random_state = self._random_state()
-            with torch.set_grad_enabled(not accumulating):  # accumulating, G is drawn again for its own update
-                fake, encoded = self.forward(batch)
-            d_loss = self.discriminator_loss(batch, fake.detach()) * (len(batch.label) / total)
-            d_loss.backward()
+            with self._autocast():
+                with torch.set_grad_enabled(not accumulating):  # accumulating, G is drawn again for its own update
+                    fake, encoded = self.forward(batch)
+                d_loss = self.discriminator_loss(batch, fake.detach()) * (len(batch.label) / total)
+            self.scaler.scale(d_loss).backward()
             report["d_loss"] += d_loss.detach()
             drawn.append(random_state if accumulating else (fake, encoded))
-        self.optimizer_D.step()
+        self.scaler.step(self.optimizer_D)
 
         self.netD.requires_grad_(False)
         self.optimizer_G.zero_grad()
         for batch, made in zip(self.micro_batches, drawn, strict=True):
-            fake, encoded = self._redraw(batch, made) if accumulating else made
-            terms = self.generator_losses(batch, fake, encoded)
             share = len(batch.label) / total
-            g_loss = sum(terms.values()) * share
-            g_loss.backward()
+            with self._autocast():
+                fake, encoded = self._redraw(batch, made) if accumulating else made
+                terms = self.generator_losses(batch, fake, encoded)
+                g_loss = sum(terms.values()) * share
+            self.scaler.scale(g_loss).backward()
             for name, term in terms.items():
                 report[name] += term.detach() * share
             report["g_loss"] += g_loss.detach()
-        self.optimizer_G.step()
-        if self.ema is not None:
-            self.ema.update()
+        self._step_G()
         return report
+
+    def _step_G(self) -> None:
+        """G's optimizer step and EMA. A step that fp16 leaves out counts for both; what tells stays on the device."""
+        before = self._steps_of_G()
+        self.scaler.step(self.optimizer_G)
+        self.scaler.update()
+        if self.ema is not None:
+            self.ema.update(self._steps_of_G() - before if self.scaler.is_enabled() else None)
+
+    def _steps_of_G(self) -> Tensor:
+        """How many steps Adam has taken on G, without those it has left out."""
+        counts = (state["step"] for state in self.optimizer_G.state.values())
+        return next(counts, torch.zeros((), device=self.device)).clone()
+
+    def _autocast(self) -> contextlib.AbstractContextManager:
+        dtype = AMP_TYPES[self.config.amp]
+        return torch.autocast(self.device.type, dtype) if dtype else contextlib.nullcontext()
 
     def discriminator_loss(self, batch: Batch, fake: Tensor) -> Tensor:
         """D's loss: tell the real pair from the fake one, and name the label of both."""

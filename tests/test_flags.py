@@ -14,9 +14,11 @@ import torch
 import infer
 import train
 from model import Zi2ZiConfig
+from model.model import AMP_TYPES
 from tests.conftest import run_train
 from tests.fonts import make_font
 from utils import training
+from utils.options import AMP
 
 ROOT = Path(__file__).parent.parent
 
@@ -27,7 +29,7 @@ TRAIN_FLAGS = {
     **{"norm_type": "instance", "up_mode": "upsample", "g_blur": True, "d_blur": True, "dropout": "0.1"},
     **{"epoch": "1", "max_steps": "3", "batch_size": "3", "accum_steps": "2", "lr": "0.01", "lr_D": "0.01"},
     **{"L1_penalty": "1", "Lconst_penalty": "0", "Lcategory_penalty": "9", "ema_decay": "0.01", "random_seed": "5"},
-    **{"checkpoint_steps": "1", "sample_steps": "1"},
+    **{"checkpoint_steps": "1", "sample_steps": "1", "amp": "bf16"},
 }
 # Flags that need a run of their own, below.
 TESTED_APART = {
@@ -171,7 +173,8 @@ def test_defaults_are_those_of_the_config():
     for field in fields(Zi2ZiConfig):
         if field.name in train.DEFAULTS:
             assert train.DEFAULTS[field.name] == field.default, field.name
-    assert {field.name for field in fields(Zi2ZiConfig)} - train.DEFAULTS.keys() == {"embedding_num", "lr_D"}
+    assert {field.name for field in fields(Zi2ZiConfig)} - train.DEFAULTS.keys() == {"embedding_num", "lr_D", "amp"}
+    assert list(AMP_TYPES) == list(AMP)
 
 
 @pytest.mark.parametrize("script", ["train.py", "infer.py"])

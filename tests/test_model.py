@@ -367,3 +367,74 @@ def test_ema_decay_out_of_range_is_refused(decay):
 def test_config_names_the_field_that_is_wrong(field, value):
     with pytest.raises(ValueError, match=field):
         Zi2ZiConfig(**{field: value})
+
+
+# ------------------------------------------------------------------------------------------------- precision
+
+
+def gradients(model):
+    return {
+        name: torch.cat(
+            [parameter.grad.flatten().float() for parameter in net.parameters() if parameter.grad is not None]
+        )
+        for name, net in (("G", model.netG), ("D", model.netD))
+    }
+
+
+@pytest.mark.parametrize("accum_steps", [1, 2])
+def test_bf16_trains_as_float32_does_and_keeps_its_weights(accum_steps):
+    found = []
+    for amp in ("off", "bf16"):
+        model = tiny_model(amp=amp, accum_steps=accum_steps, norm_type="instance")
+        model.set_input(*tiny_batch())
+        losses = model.optimize_parameters()
+        assert all(loss.dtype == torch.float32 for loss in losses.values())
+        assert {parameter.dtype for net in (model.netG, model.netD) for parameter in net.parameters()} == {
+            torch.float32
+        }
+        assert {tensor.dtype for tensor in model.ema.shadow.parameters()} == {torch.float32}
+        found.append((losses, gradients(model)))
+    (plain, exact), (half, rounded) = found
+    assert any(plain[name] != half[name] for name in plain)
+    for name in plain:
+        assert half[name].item() == pytest.approx(plain[name].item(), rel=0.05, abs=0.01), name
+    for net in exact:
+        assert torch.nn.functional.cosine_similarity(exact[net], rounded[net], dim=0) > 0.98, net
+
+
+def test_drawing_is_in_float32_whatever_training_is():
+    model = tiny_model(amp="bf16")
+    source, label = tiny_batch()[1], tiny_batch()[0]
+    assert torch.equal(model.sample(source, label), tiny_model().sample(source, label))
+
+
+def test_a_step_that_overflows_is_left_out_by_the_average_too():
+    """With fp16, at a scale that no gradient survives, until the scaler has come down."""
+    model = tiny_model(amp="fp16")
+    model.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**127)
+    model.ema.shadow.embedder.weight.add_(1.0)  # so that an update that took place is seen
+    before = {name: tensor.clone() for name, tensor in model.netG.named_parameters()}
+    shadow = model.ema.shadow.embedder.weight.clone()
+    model.set_input(*tiny_batch())
+    model.optimize_parameters()
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.netG.named_parameters())
+    assert torch.equal(model.ema.shadow.embedder.weight, shadow)
+    assert model.scaler.get_scale() < 2.0**127
+    model.scaler = torch.amp.GradScaler("cpu", init_scale=1.0)
+    model.optimize_parameters()
+    assert not torch.equal(model.ema.shadow.embedder.weight, shadow)
+    assert all(tensor.isfinite().all() for tensor in model.ema.shadow.state_dict().values())
+
+
+def test_scaled_and_plain_steps_agree():
+    """The scale is taken out again before Adam sees the gradients, in both networks, and the average follows."""
+    plain, scaled = tiny_model(), tiny_model()
+    scaled.scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
+    for seed in range(3):
+        for model in (plain, scaled):
+            torch.manual_seed(seed)
+            model.set_input(*tiny_batch(seed=seed))
+            model.optimize_parameters()
+    for one, other in ((plain.netG, scaled.netG), (plain.netD, scaled.netD), (plain.ema.shadow, scaled.ema.shadow)):
+        for (name, tensor), expected in zip(other.named_parameters(), one.parameters(), strict=True):
+            torch.testing.assert_close(tensor, expected, rtol=1e-4, atol=1e-6, msg=name)

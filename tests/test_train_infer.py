@@ -103,7 +103,7 @@ def test_a_small_run_says_what_it_scaled_down(tmp_path):
 # ------------------------------------------------------------------------------------------------- resume
 
 
-@pytest.mark.parametrize("flags", [[], ["--accum_steps", 2, "--num_workers", 2]])
+@pytest.mark.parametrize("flags", [[], ["--accum_steps", 2, "--num_workers", 2], ["--amp", "bf16"]])
 def test_resuming_ends_in_the_same_bytes(tmp_path, flags):
     """In the middle of an epoch, with dropout and augmentation, and a step that was lost."""
     flags = ["--g_blur", "--d_blur", "--checkpoint_steps", 3, *flags]

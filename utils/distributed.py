@@ -31,3 +31,17 @@ def choose_device(gpu_ids: Sequence[str] | None) -> tuple[torch.device, str | No
     if int(ids[0]) >= torch.cuda.device_count():
         raise UserError(f"--gpu_ids {ids[0]}: this machine has CUDA devices 0 to {torch.cuda.device_count() - 1}")
     return torch.device("cuda", int(ids[0])), None
+
+
+def default_amp(device: torch.device) -> str:
+    """The precision to train in: bf16 or fp16 where a GPU is fast at it, else off."""
+    if device.type != "cuda" or torch.cuda.get_device_capability(device) < (7, 0):
+        return "off"
+    return "bf16" if torch.cuda.get_device_capability(device) >= (8, 0) else "fp16"
+
+
+def tune(device: torch.device) -> None:
+    """Let a GPU multiply in TF32 and try out its convolution algorithms; sizes don't change in a training."""
+    if device.type == "cuda":
+        torch.set_float32_matmul_precision("high")
+        torch.backends.cudnn.allow_tf32 = torch.backends.cudnn.benchmark = True

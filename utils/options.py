@@ -40,6 +40,7 @@ DEFAULTS = {
     "sample_steps": 100,
     "random_seed": 777,
 }
+AMP = ("off", "bf16", "fp16")
 # Without fonts and without CUDA: a run of about four minutes on two cores, for a first look.
 SMALL_DEFAULTS = {"image_size": 128, "ngf": 24, "ndf": 12, "max_steps": 600}
 # What a checkpoint is: it can't change while its training goes on.
@@ -57,10 +58,12 @@ def resolve_options(
     config: dict | None,
     architecture: dict,
     on_cuda: bool,
+    amp: str = "off",
 ) -> argparse.Namespace:
     """Choose every value: flag, then checkpoint, then the small default where it applies, then the default.
 
-    `config` is that of the run that goes on, `architecture` that of the weights a new run starts from.
+    `config` is that of the run that goes on, `architecture` that of the weights a new run starts from, `amp`
+    the precision that suits the device.
 
     Raises:
         UserError: for values that contradict each other.
@@ -69,15 +72,15 @@ def resolve_options(
         if args.keep_checkpoints not in (None, 1):
             raise UserError(f"--checkpoint_only_last contradicts --keep_checkpoints {args.keep_checkpoints}")
         args.keep_checkpoints = 1
-    saved = {**config["training"], **config["model"]} if config else dict(architecture)
+    saved = {"amp": "off", **config["training"], **config["model"]} if config else dict(architecture)
     if args.fine_tune and config is None:
         saved.pop("embedding_num", None)
     if args.max_steps is None and args.epoch is not None:
         saved.pop("max_steps", None)
     data = {} if config else choose_data(args, paths, pretrained=bool(architecture))
     small = small_defaults(args) if data == BUNDLED_FONTS and not on_cuda else {}
-    workers = {"num_workers": min(4, (os.cpu_count() or 2) - 1) if on_cuda else 0}
-    options = resolve(args, saved, data, small, workers, DEFAULTS)
+    machine = {"num_workers": min(4, (os.cpu_count() or 2) - 1) if on_cuda else 0, "amp": amp}
+    options = resolve(args, saved, data, small, machine, DEFAULTS)
     follows = saved.get("lr_D") == saved.get("lr")  # it was left out, so it goes where --lr goes
     if options.lr_D is None or (args.lr is not None and args.lr_D is None and follows):
         options.lr_D = options.lr

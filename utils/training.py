@@ -201,6 +201,7 @@ class Trainer:
             "images_seen": self.images_seen,
             "optimizer_G": model.optimizer_G.state_dict(),
             "optimizer_D": model.optimizer_D.state_dict(),
+            "scaler": model.scaler.state_dict(),
             "ema_num_updates": model.ema.num_updates if model.ema else 0,
             "random_state": random_state(model.device),
         }
@@ -241,6 +242,8 @@ class Trainer:
         for optimizer, name in ((model.optimizer_G, "optimizer_G"), (model.optimizer_D, "optimizer_D")):
             groups = optimizer.state_dict()["param_groups"]  # they follow from the flags
             optimizer.load_state_dict({"state": state[name]["state"], "param_groups": groups})
+        if state.get("scaler") and model.scaler.is_enabled():
+            model.scaler.load_state_dict(state["scaler"])
         self.step, self.images_seen = step, state["images_seen"]
         self._random_state = state["random_state"]
 
@@ -267,6 +270,8 @@ def check_parts(model: Any, parts: Mapping[str, Mapping[str, Any]], folder: Path
     for name, net in (("optimizer_G", model.netG), ("optimizer_D", model.netD)):
         if not optimizer_fits(state.get(name), net):
             raise UserError(f"checkpoint {path} does not fit: its {name} is of other weights")
+    if not scaler_fits(state.get("scaler", {})):
+        raise UserError(f"checkpoint {path} has no state of a gradient scaler")
     if not random_state_fits(state.get("random_state")):
         raise UserError(f"checkpoint {path} has no random state")
 
@@ -290,6 +295,18 @@ def optimizer_fits(saved: Any, net: torch.nn.Module) -> bool:
 def learning_rate_factor(epoch: float, schedule: int) -> float:
     """Half after every `schedule` epochs, without a floor that could raise the rate again; 0: constant."""
     return 0.5 ** (int(epoch) // schedule) if schedule else 1.0
+
+
+def scaler_fits(saved: Any) -> bool:
+    """Whether what was read from a file is the state of a gradient scaler, or, as of one that is off, nothing."""
+    expected = torch.amp.GradScaler("cpu").state_dict()
+    if saved == {}:
+        return True
+    return (
+        isinstance(saved, dict)
+        and saved.keys() == expected.keys()
+        and all(type(saved[name]) is type(value) and 0 <= saved[name] < 2**63 for name, value in expected.items())
+    )
 
 
 def random_state(device: torch.device) -> dict[str, Any]:
