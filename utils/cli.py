@@ -55,6 +55,11 @@ def add_flag(group: argparse._ArgumentGroup, name: str, help_text: str, default:
     group.add_argument(f"--{name}", default=None, help=help_text.replace("%", "%%"), **kwargs)
 
 
+def as_given(name: str, value: Any) -> str:
+    """A flag as it stands on the command line: `--lr 0.1`, `--g_blur`, `--no-g_blur`."""
+    return f"--no-{name}" if value is False else f"--{name}" if value is True else f"--{name} {value}"
+
+
 def resolve(args: argparse.Namespace, *sources: Mapping[str, Any]) -> argparse.Namespace:
     """Fill every flag that was not given from the first of `sources` that knows it."""
     values = dict(vars(args))

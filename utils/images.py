@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageDraw, ImageOps
+from PIL import Image, ImageDraw, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from utils.cli import UserError
@@ -55,6 +55,10 @@ def read_image(content: bytes, channels: int = 1) -> Image.Image:
                 return _plain(ImageOps.exif_transpose(image)).convert("L" if channels == 1 else "RGB")
     except UserError:
         raise
+    except Image.DecompressionBombError as error:
+        raise UserError("claims to have far more pixels than can be read") from error
+    except UnidentifiedImageError as error:
+        raise UserError("can't be read as an image (it is no png, jpg, tif or bmp)") from error
     # Pillow documents no closed set of errors for damaged files.
     except Exception as error:
         raise UserError(f"can't be read as an image ({' '.join(str(error).split())[:80]})") from error

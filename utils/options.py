@@ -5,7 +5,7 @@ import math
 import os
 from typing import TYPE_CHECKING, Any
 
-from utils.cli import UserError, abbreviate, resolve
+from utils.cli import UserError, abbreviate, as_given, resolve
 
 if TYPE_CHECKING:  # --help must not wait for torch
     from utils.experiment import Paths
@@ -187,7 +187,7 @@ def changes_on_resume(args: argparse.Namespace, config: dict) -> list[str]:
     for name in changed:
         if name in FIXED:
             raise UserError(
-                f"--{name} {getattr(args, name)} contradicts the checkpoint, which has {saved.get(name)}: "
+                f"{as_given(name, getattr(args, name))} contradicts the checkpoint, whose {name} is {saved.get(name)}: "
                 f"leave the flag out, or start another experiment"
             )
-    return [f"--{name} {getattr(args, name)} from here on, {saved.get(name)} before" for name in changed]
+    return [f"{as_given(name, getattr(args, name))} from here on, {saved.get(name)} before" for name in changed]

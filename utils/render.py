@@ -115,7 +115,7 @@ class GlyphRenderer:
             raise
         # Neither FreeType's binding nor fontTools documents a closed set of errors for damaged files.
         except Exception as error:
-            reason = " ".join(str(error).split()) or type(error).__name__
+            reason = " ".join(str(error).removeprefix("FT_Exception:").split()) or type(error).__name__
             raise UserError(f"font {spec} can't be read: {abbreviate(reason, 200)}") from error
 
     def __getstate__(self) -> dict:

@@ -4,6 +4,8 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+MOST = 2**63 - 1
+
 
 @dataclass(frozen=True)
 class Number:
@@ -19,10 +21,11 @@ class Number:
         return isinstance(value, kinds) and not isinstance(value, bool) and self.low <= value <= self.high
 
     def __str__(self) -> str:
-        return f"a {'whole ' if self.whole else ''}number from {self.low} to {self.high}"
+        kind = "a whole number" if self.whole else "a number"
+        return f"{kind} of {self.low} or more" if self.high == MOST else f"{kind} from {self.low} to {self.high}"
 
 
-COUNT = Number(0, 2**63 - 1, whole=True)
+COUNT = Number(0, MOST, whole=True)
 PLACEMENT = {
     "units_per_em": Number(1, 65535, whole=True),
     "em": Number(1e-3, 16),
