@@ -11,7 +11,8 @@ from model import Zi2ZiConfig, Zi2ZiModel
 
 torch.set_num_threads(1)
 # They send signals and set limits that only POSIX systems have.
-collect_ignore = ["test_faults.py", "test_hostile.py"] if os.name == "nt" else []
+POSIX_TESTS = ["test_faults.py", "test_damage.py", "test_hostile.py", "test_hostile_text.py"]
+collect_ignore = POSIX_TESTS if os.name == "nt" else []
 
 TINY = {"image_size": 64, "ngf": 4, "ndf": 2, "embedding_num": 3, "embedding_dim": 8}
 TINY_FLAGS = [

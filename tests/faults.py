@@ -5,6 +5,7 @@ import contextlib
 import errno
 import fnmatch
 import io
+import itertools
 import multiprocessing
 import os
 import resource
@@ -23,6 +24,8 @@ import torch._dynamo
 
 import infer
 import train
+from model import Zi2ZiModel
+from tests.conftest import TINY_FLAGS
 from utils import checkpoint, files, prepare, training  # noqa: F401
 
 SCRIPTS = {"train.py": train.main, "infer.py": infer.main, "utils.prepare": prepare.main}
@@ -97,6 +100,35 @@ def end_children() -> None:
 def run_child(script: str | Callable[..., int], *flags: object, folder: Path, **how) -> Result:
     """Run a child to its end."""
     return Child(script, *flags, folder=folder, **how).wait()
+
+
+def train_child(folder: Path, *flags: object, fault=None) -> Child:
+    """train.py on tiny sizes in `folder`, in a child."""
+    flags = (*TINY_FLAGS, "--experiment_dir", folder, *flags)
+    return Child("train.py", *flags, folder=folder.parent / f"{folder.name}_said", fault=fault)
+
+
+def is_one_line(result: Result, script: str = "train.py") -> bool:
+    """Whether a script has said what is wrong in one line."""
+    return result.err.startswith(f"{script}: error: ") and result.err.count("\n") == 1
+
+
+def wait_for(condition: Callable[[], object], seconds: float = 60) -> None:
+    """Wait until something has come about."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it never came"
+        time.sleep(0.01)
+
+
+def steps_of(folder: Path) -> list[int]:
+    """The complete steps of an experiment."""
+    return checkpoint.steps_with(folder / "checkpoint", "state")
+
+
+def logged(folder: Path) -> list[int]:
+    """The steps in losses.csv, in its order."""
+    return [int(line.split(",")[0]) for line in (folder / "losses.csv").read_text().split()[1:]]
 
 
 def _run(script, flags, outputs, fault, cwd) -> None:
@@ -211,41 +243,32 @@ class LimitFileSize:
         resource.setrlimit(resource.RLIMIT_FSIZE, (self.most, self.most))
 
 
-class NanLoss:
-    """The L1 loss is not a number from step `step` on."""
+class AfterSteps:
+    """Something goes wrong in the training step number `step`: see its subclasses."""
 
     def __init__(self, step: int):
         self.step = step
 
     def __call__(self) -> None:
-        from model import Zi2ZiModel
-
-        real = Zi2ZiModel.optimize_parameters
+        real, count = Zi2ZiModel.optimize_parameters, itertools.count(1)
 
         def optimize_parameters(model):
-            losses = real(model)
-            self.step -= 1
-            return losses | {"l1_loss": losses["l1_loss"] * float("nan")} if self.step <= 0 else losses
+            return self.spoil(model, real(model), next(count) - self.step)
 
         Zi2ZiModel.optimize_parameters = optimize_parameters
 
 
-class NanWeight:
-    """A weight of the generator is infinite after step `step`; no loss has told of it yet."""
+class NanLoss(AfterSteps):
+    """The L1 loss is not a number from then on."""
 
-    def __init__(self, step: int):
-        self.step = step
+    def spoil(self, _model, losses, since):
+        return losses | {"l1_loss": losses["l1_loss"] * float("nan")} if since >= 0 else losses
 
-    def __call__(self) -> None:
-        from model import Zi2ZiModel
 
-        real = Zi2ZiModel.optimize_parameters
+class NanWeight(AfterSteps):
+    """A weight of the generator is infinite after it; no loss has told of it yet."""
 
-        def optimize_parameters(model):
-            losses = real(model)
-            self.step -= 1
-            if self.step == 0:
-                next(model.netG.parameters()).data.view(-1)[0] = float("inf")
-            return losses
-
-        Zi2ZiModel.optimize_parameters = optimize_parameters
+    def spoil(self, model, losses, since):
+        if since == 0:
+            next(model.netG.parameters()).data.view(-1)[0] = float("inf")
+        return losses

@@ -3,6 +3,7 @@
 import contextlib
 import random
 import signal
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -170,16 +171,18 @@ def training_batches(
     dataset: Dataset, sampler: ResumableSampler, num_workers: int, pin_memory: bool
 ) -> Iterator[Iterator[tuple[Tensor, Tensor, Tensor] | UserError]]:
     """Endless collated batches in the sampler's order, a UserError in place of one that fails."""
-    batches = iter(
-        DataLoader(
-            dataset,
-            batch_sampler=sampler,
-            collate_fn=collate,
-            num_workers=num_workers,
-            pin_memory=pin_memory,
-            worker_init_fn=ignore_signals,
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch warns of more workers than cores; they were asked for
+        batches = iter(
+            DataLoader(
+                dataset,
+                batch_sampler=sampler,
+                collate_fn=collate,
+                num_workers=num_workers,
+                pin_memory=pin_memory,
+                worker_init_fn=ignore_signals,
+            )
         )
-    )
     try:
         yield batches
     finally:
