@@ -6,6 +6,8 @@ import signal
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
+from multiprocessing.connection import wait
+from multiprocessing.process import BaseProcess
 from typing import Any
 
 import numpy as np
@@ -13,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from utils.cli import UserError
+from utils.cli import Failure, UserError
 from utils.render import Movement
 
 SCALE = (0.92, 1.06)  # augmentation: range of a glyph's size,
@@ -170,7 +172,11 @@ def collate(
 def training_batches(
     dataset: Dataset, sampler: ResumableSampler, num_workers: int, pin_memory: bool
 ) -> Iterator[Iterator[tuple[Tensor, Tensor, Tensor] | UserError]]:
-    """Endless collated batches in the sampler's order, a UserError in place of one that fails."""
+    """Endless collated batches in the sampler's order, a UserError in place of one that fails.
+
+    Raises:
+        Failure: when a worker is killed.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch warns of more workers than cores; they were asked for
         batches = iter(
@@ -185,11 +191,27 @@ def training_batches(
         )
     try:
         yield batches
+    except (RuntimeError, OSError, EOFError) as error:
+        # A worker that dies shows in whatever the parent is doing: waiting, receiving, or something else.
+        if num_workers and has_died(batches._workers):
+            raise Failure(
+                "a process that renders glyphs was killed, perhaps for want of memory: "
+                "go on with --resume latest --num_workers 0"
+            ) from error
+        raise
     finally:
         if num_workers:  # at its own end Python would send them a SIGTERM, which they ignore, and wait
-            batches._shutdown_workers()
+            with contextlib.suppress(RuntimeError):
+                batches._shutdown_workers()
             for worker in batches._workers:
                 worker.kill()
+
+
+def has_died(workers: Sequence[BaseProcess]) -> bool:
+    """Whether a worker has ended, or does so within a second."""
+    with contextlib.suppress(RuntimeError):  # torch raises one wherever the signal of it finds us
+        return bool(wait([worker.sentinel for worker in workers], timeout=1))
+    return True
 
 
 def ignore_signals(_worker: int) -> None:

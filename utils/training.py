@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from utils import checkpoint
-from utils.cli import Failure, UserError, say
+from utils.cli import UserError, say
 from utils.dataset import PairData, ResumableSampler, TrainingPairs, training_batches
 from utils.experiment import Paths
 from utils.images import save_sheet, to_float, to_grey, to_uint8
@@ -126,13 +126,6 @@ class Trainer:
                         log.flush()
                         progress.say(self._draw_sheet())
                         plot_losses(self.paths.losses_csv, self.paths.losses_png)
-            except RuntimeError as error:
-                if "DataLoader worker" not in str(error):
-                    raise
-                raise Failure(
-                    "a process that renders glyphs was killed, perhaps for want of memory: "
-                    "go on with --resume latest --num_workers 0"
-                ) from error
             finally:
                 progress.close()
         print(f"step {self.step}: saved in {self.paths.checkpoint}", flush=True)
