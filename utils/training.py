@@ -99,11 +99,13 @@ class Trainer:
         if self.step >= total:
             print(f"step {self.step}: this run is finished", flush=True)
             return 0
-        log = LossLog(self.paths.losses_csv, self.step)
-        say(log.said)
-        images = self.images_seen + (total - self.step) * self.images_per_step
-        progress = Progress(images, self.images_seen, "training")
-        with StopSignals() as signals, self._batches() as batches:
+        with contextlib.ExitStack() as stack:
+            signals = stack.enter_context(StopSignals())  # first: whoever sees this run's log can stop it
+            log = LossLog(self.paths.losses_csv, self.step)
+            say(log.said)
+            images = self.images_seen + (total - self.step) * self.images_per_step
+            progress = Progress(images, self.images_seen, "training")
+            batches = stack.enter_context(self._batches())
             if self._random_state is not None:
                 restore_random_state(self._random_state, self.model.device)
             first, started, last = self.step, time.monotonic(), False
