@@ -1,6 +1,7 @@
 """Draw characters with a trained model: its EMA weights where there are any."""
 
 import argparse
+import contextlib
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -20,8 +21,11 @@ from utils.cli import (
 )
 
 if TYPE_CHECKING:  # the rest needs torch, and --help must not wait for that
+    import torch
+
     from model import Zi2ZiModel
     from utils.dataset import PairData
+    from utils.distributed import Ranks
     from utils.drawing import Drawing
     from utils.render import GlyphRenderer
     from utils.weights import Weights
@@ -88,15 +92,39 @@ def main(argv: list[str] | None = None) -> int:
 
 def run(args: argparse.Namespace) -> int:
     """Join the rooms and draw; returns 1 when something could not be drawn."""
-    from model import Zi2ZiConfig, Zi2ZiModel, fold_norms
-    from utils import checkpoint
-    from utils.distributed import choose_device
-    from utils.experiment import Paths, read_config
+    from utils.distributed import choose_device, joined
     from utils.files import locked
-    from utils.weights import find_kinds, foreign_config, weights_folder
 
     args = resolve(args, DEFAULTS)
     device, warning = choose_device(args.gpu_ids)
+    with joined(device) as ranks, contextlib.ExitStack() as stack:
+        with ranks.together():
+            models, weights, job, folder = prepare(args, device, warning)
+            if ranks.is_main:
+                stack.enter_context(locked(folder, ".drawing.lock", "drawing into"))
+                clean(folder, job)
+        failed = draw(models["EMA" if weights.kind == "ema" else "raw"], job, folder, args, weights, ranks)
+        if ranks.is_main and (job.truth is not None or args.compare):
+            caption = f"{Path(args.experiment_dir).name}, step {weights.step}"
+            compare(models, job, folder, args, caption, weights.step)
+    return 1 if failed else 0
+
+
+def prepare(
+    args: argparse.Namespace, device: "torch.device", warning: str | None
+) -> "tuple[dict[str, Zi2ZiModel], Weights, Job, Path]":
+    """Join the rooms: the models by their headings, the weights to draw with, what to draw, and the folder for it.
+
+    Raises:
+        UserError: when the flags, or what lies in the experiment, don't allow it.
+    """
+    from model import Zi2ZiConfig, Zi2ZiModel, fold_norms
+    from utils import checkpoint
+    from utils.distributed import tune
+    from utils.experiment import Paths, read_config
+    from utils.weights import find_kinds, foreign_config, weights_folder
+
+    tune(device)
     paths = Paths(Path(args.experiment_dir))
     config, checkpoints = read_config(paths), weights_folder(paths, args.resume)
     if config is None and not checkpoints.is_dir():
@@ -126,12 +154,7 @@ def run(args: argparse.Namespace) -> int:
     models = {"EMA" if each.kind == "ema" else "raw": load(each) for each in found}
     say(f"drawing with {weights.path}")
     folder = Path(args.infer_dir) if args.infer_dir else paths.root / "infer"
-    job = choose_job(args, config, folder)
-    with locked(folder, ".drawing.lock", "drawing into"):
-        failed = draw(models["EMA" if weights.kind == "ema" else "raw"], job, folder, args, weights)
-        if job.truth is not None or args.compare:
-            compare(models, job, folder, args, f"{paths.root.name}, step {weights.step}", weights.step)
-    return 1 if failed else 0
+    return models, weights, choose_job(args, config, folder), folder
 
 
 def model_check(values: dict, path: Path) -> Callable[["Weights"], None]:
@@ -213,20 +236,33 @@ def records_of(args: argparse.Namespace, model: dict, folder: Path) -> Job:
     return Job(data, data, plan_records(data.train_pairs, folder, args.image_ext), failed)
 
 
-def draw(model: "Zi2ZiModel", job: Job, folder: Path, args: argparse.Namespace, weights: "Weights") -> int:
-    """Draw every file and write the manifest, also of a run that is interrupted; returns the number that failed."""
-    from utils import drawing
+def clean(folder: Path, job: Job) -> None:
+    """Delete what a killed run left half written where this one writes."""
     from utils.files import remove_stray
 
     for place in {folder, *(item.path.parent for item in job.drawings)}:
         remove_stray(place)
-    entries = list(job.failed)
+
+
+def draw(
+    model: "Zi2ZiModel", job: Job, folder: Path, args: argparse.Namespace, weights: "Weights", ranks: "Ranks"
+) -> int:
+    """Draw every file and write the manifest, also of a run that is interrupted; returns the number that failed.
+
+    Of several processes each draws its share, and the first writes the manifest of all.
+    """
+    from utils import drawing
+
+    entries = list(job.failed) if ranks.is_main else []
     try:
-        for entry in drawing.draw_files(model, job.source, job.drawings, args.batch_size, args.skip_exist):
+        share = ranks.share(job.drawings)
+        for entry in drawing.draw_files(model, job.source, share, args.batch_size, args.skip_exist):
             entries.append(entry)
+        entries = ranks.gather(entries)
     finally:
-        header = {"step": weights.step, "weights": weights.kind, "image_size": model.config.image_size}
-        drawing.write_manifest(folder, header, entries)
+        if ranks.is_main:
+            header = {"step": weights.step, "weights": weights.kind, "image_size": model.config.image_size}
+            drawing.write_manifest(folder, header, entries)
     failed = [entry for entry in entries if "error" in entry]
     for entry in failed[:10]:
         print(f"{drawing.title_of(entry)}: {entry['error']}", file=sys.stderr)

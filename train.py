@@ -1,6 +1,7 @@
 """Train zi2zi on pairs of glyphs: the same characters in a source font and in one or more target fonts."""
 
 import argparse
+import contextlib
 import sys
 from collections.abc import Callable
 from dataclasses import asdict
@@ -21,7 +22,9 @@ from utils.options import (
 
 if TYPE_CHECKING:  # the rest needs torch, and --help must not wait for that
     from utils.dataset import PairData
+    from utils.distributed import Ranks
     from utils.experiment import Paths
+    from utils.training import Trainer
     from utils.weights import Pretrained
 
 
@@ -61,7 +64,7 @@ def build_parser() -> Parser:
     flag(learning, "epoch", "passes over the data", type=at_least(1))
     flag(learning, "max_steps", "steps to end at, if that comes before --epoch", type=at_least(1))
     flag(learning, "max_minutes", "time the first steps and set --max_steps so that the run takes so long", type=float)
-    flag(learning, "batch_size", "pairs in a micro-batch", type=at_least(1, 8192))
+    flag(learning, "batch_size", "pairs in a micro-batch, of all processes together", type=at_least(1, 8192))
     flag(learning, "accum_steps", "micro-batches in a step", type=at_least(1))
     flag(learning, "lr", "learning rate of the generator", type=float)
     flag(learning, "lr_D", "learning rate of the discriminator (default: as --lr)", type=float)
@@ -75,6 +78,7 @@ def build_parser() -> Parser:
     flag(
         learning, "amp", "precision: off, bf16 or fp16 (default: what the GPU is fast at, off on the CPU)", choices=AMP
     )
+    flag(learning, "compile", "compile both networks with torch.compile: pays on a GPU, after a minute or two")
     flag(learning, "random_seed", "seed of the split, the weights, the order and the augmentation", type=at_least(0))
 
     run = parser.add_argument_group("run")
@@ -95,27 +99,42 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Train, alone in the folder of the experiment."""
+    """Train, alone in the folder of the experiment, or as one of the processes that torchrun started."""
+    from utils.distributed import choose_device, joined
     from utils.experiment import Paths
     from utils.files import locked
 
     paths = Paths(Path(args.experiment_dir or DEFAULTS["experiment_dir"]))
-    with locked(paths.root, ".training.lock", "training in"):
-        return train(args, paths)
+    device, warning = choose_device(args.gpu_ids)
+    with joined(device) as ranks, contextlib.ExitStack() as stack:
+        with ranks.together():
+            if ranks.is_main:
+                stack.enter_context(locked(paths.root, ".training.lock", "training in"))
+                clean(paths)
+        with ranks.together():
+            trainer, begin = prepare(args, paths, ranks, warning)
+        with ranks.together():
+            if ranks.is_main:
+                begin()
+        return trainer.train()
 
 
-def train(args: argparse.Namespace, paths: "Paths") -> int:
-    """Join the rooms and train; whatever can be checked is checked before the first step."""
+def prepare(
+    args: argparse.Namespace, paths: "Paths", ranks: "Ranks", warning: str | None
+) -> "tuple[Trainer, Callable[[], None]]":
+    """Join the rooms; whatever can be checked is checked here, and nothing is written.
+
+    Returns what trains, and what makes the folder ready for it.
+    """
     import torch
 
     from model import Zi2ZiConfig, Zi2ZiModel
     from utils import checkpoint
-    from utils.distributed import choose_device, default_amp, tune
+    from utils.distributed import default_amp, tune
     from utils.experiment import FORMAT, read_config, write_json
     from utils.training import Trainer, check_parts
 
-    device, warning = choose_device(args.gpu_ids)
-    clean(paths)
+    device = ranks.device
     steps = find_resume_steps(args, paths)
     config = read_config(paths) if steps else None
     if steps and config is None:
@@ -127,6 +146,8 @@ def train(args: argparse.Namespace, paths: "Paths") -> int:
         check_recorded(build_parser(), config["training"], str(paths.config))
     architecture = pretrained.architecture if pretrained else {}
     options = resolve_options(args, paths, config, architecture, on_cuda=device.type == "cuda", amp=default_amp(device))
+    if options.batch_size % ranks.count:
+        raise UserError(f"--batch_size {options.batch_size} is shared by {ranks.count} processes: make it a multiple")
     say(warning)
     say(*(changes_on_resume(args, config) if config else [small_default_line(args, options)]))
 
@@ -148,6 +169,8 @@ def train(args: argparse.Namespace, paths: "Paths") -> int:
         checkpoint.check_fit(shapes.netG, pretrained.generator, pretrained.path)
     tune(device)
     model = Zi2ZiModel(model_config, device)
+    if options.compile:
+        model.compile()
 
     def record() -> None:
         flags = {name: value for name, value in vars(options).items() if name not in NOT_RECORDED}
@@ -157,24 +180,29 @@ def train(args: argparse.Namespace, paths: "Paths") -> int:
             content["went_on_from"] = pretrained.step
         write_json(paths.config, content)
 
-    trainer = Trainer(model, data, options, paths, on_change=record)
+    trainer = Trainer(model, data, options, paths, on_change=record, ranks=ranks)
     trainer.check_disk()
     if pretrained:
         trainer.start_from(pretrained, step=0 if options.fine_tune else pretrained.step)
     if parts:
         trainer.load(parts, parts[checkpoint.STATE]["step"])
-        say(f"going on from step {trainer.step}", set_aside_later(paths, trainer.step))
+        say(f"going on from step {trainer.step}")
         parts.clear()
     elif pretrained:
         say(f"starting at step {trainer.step} from the weights alone of {pretrained.path}, with a fresh optimizer")
     elif args.resume:
         say(f"nothing to resume in {paths.root}: starting at step 0")
-    if args.overwrite:
-        clear(paths)
-    for folder in (paths.checkpoint, paths.sample):
-        folder.mkdir(exist_ok=True)
-    record()
-    return trainer.train()
+
+    def begin() -> None:
+        if steps:
+            say(set_aside_later(paths, trainer.step))
+        if args.overwrite:
+            clear(paths)
+        for folder in (paths.checkpoint, paths.sample):
+            folder.mkdir(exist_ok=True)
+        record()
+
+    return trainer, begin
 
 
 def find_resume_steps(args: argparse.Namespace, paths: "Paths") -> list[int]:

@@ -98,6 +98,29 @@ class PixelShuffleConv2d(nn.Conv2d):
         self.weight.copy_(self.weight[::4].repeat_interleave(4, dim=0))
 
 
+class ContiguousGradient(nn.Module):
+    """The identity, whose gradient is laid out as its input is.
+
+    Before a `torch.cat` of channels: the gradient that comes back is a slice of the joined map's, and the backward of
+    a norm takes ten times as long over that in channels-last on the CPU.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        return _ContiguousGradient.apply(x)
+
+
+class _ContiguousGradient(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x: Tensor) -> Tensor:
+        last = x.is_contiguous(memory_format=torch.channels_last)
+        ctx.memory_format = torch.channels_last if last else torch.contiguous_format
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor) -> Tensor:
+        return gradient.contiguous(memory_format=ctx.memory_format)
+
+
 def up_conv2d(up_mode: str, in_channels: int, out_channels: int, *, bias: bool) -> nn.Module:
     """The layer that doubles the size of a map, by `up_mode`."""
     if up_mode == "conv":

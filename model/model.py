@@ -6,7 +6,7 @@ Images are [N, C, S, S] in [-1, 1], ink -1 and paper +1; labels are int64 [N].
 import contextlib
 import copy
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
 from typing import NamedTuple
 
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from model import losses
 from model.discriminator import Discriminator
-from model.layers import NORM_TYPES, UP_MODES, conv2d, init_weights, norm_layer, up_conv2d
+from model.layers import NORM_TYPES, UP_MODES, ContiguousGradient, conv2d, init_weights, norm_layer, up_conv2d
 
 # --------------------------------------------------------------------------- generator
 
@@ -53,6 +53,8 @@ class UnetSkipConnectionBlock(nn.Module):
         up.append(nn.Tanh() if outermost else norm_layer(norm_type, outer_nc))
         if dropout > 0:
             up.append(nn.Dropout(dropout))
+        if not outermost:
+            up.append(ContiguousGradient())
         self.down = nn.Sequential(*down)
         self.submodule = submodule
         self.up = nn.Sequential(*up)
@@ -327,6 +329,21 @@ class Zi2ZiModel:
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=config.amp == "fp16")
         if config.ema_decay > 0:
             self.ema = EMA(self.netG, config.ema_decay)
+        self._averaged_G, self._averaged_D = self.netG, self.netD  # over the processes that train together
+
+    def distribute(self, wrap: Callable[[nn.Module], nn.Module]) -> None:
+        """Train as one of several processes, each on its share of the batch.
+
+        `wrap` makes of a network a module with the same forward whose backward averages the gradients over
+        all processes (`DistributedDataParallel`). Losses stay those of the share.
+        """
+        self._averaged_G, self._averaged_D = wrap(self.netG), wrap(self.netD)
+
+    def compile(self, backend: str = "inductor") -> None:
+        """Have both networks compiled by `torch.compile` when they first run; weights and keys stay what they are."""
+        self.netG.compile(backend=backend)
+        self.netG.encode = torch.compile(self.netG.encode, backend=backend)
+        self.netD.compile(backend=backend)
 
     def _make(self, kind: type[nn.Module], arguments: dict) -> nn.Module:
         # Drawn on the CPU, the initial weights of a seed are the same on every device.
@@ -361,7 +378,7 @@ class Zi2ZiModel:
     def forward(self, batch: Batch | None = None) -> tuple[Tensor, Tensor]:
         """Draw a batch, by default that of `set_input`, as in training: (fake [N, C, S, S], encoded [N, E])."""
         batch = batch or self.batch
-        return self.netG(batch.source, batch.label)
+        return self._averaged_G(batch.source, batch.label)
 
     def optimize_parameters(self) -> dict[str, Tensor]:
         """One training step on the batch of `set_input`: D's update, G's update, EMA.
@@ -371,7 +388,7 @@ class Zi2ZiModel:
         adv_loss, category_loss, l1_loss, const_loss.
         """
         total = sum(len(batch.label) for batch in self.micro_batches)
-        accumulating = len(self.micro_batches) > 1
+        accumulating, last = len(self.micro_batches) > 1, self.micro_batches[-1]
         report = dict.fromkeys(("d_loss", "g_loss", "adv_loss", "category_loss", "l1_loss", "const_loss"), 0.0)
 
         self.netD.requires_grad_(True)
@@ -379,7 +396,7 @@ class Zi2ZiModel:
         drawn = []
         for batch in self.micro_batches:
             random_state = self._random_state()
-            with self._autocast():
+            with self._autocast(), averaging(self._averaged_D, batch is last):
                 with torch.set_grad_enabled(not accumulating):  # accumulating, G is drawn again for its own update
                     fake, encoded = self.forward(batch)
                 d_loss = self.discriminator_loss(batch, fake.detach()) * (len(batch.label) / total)
@@ -392,7 +409,7 @@ class Zi2ZiModel:
         self.optimizer_G.zero_grad()
         for batch, made in zip(self.micro_batches, drawn, strict=True):
             share = len(batch.label) / total
-            with self._autocast():
+            with self._autocast(), averaging(self._averaged_G, batch is last):
                 fake, encoded = self._redraw(batch, made) if accumulating else made
                 terms = self.generator_losses(batch, fake, encoded)
                 g_loss = sum(terms.values()) * share
@@ -422,7 +439,8 @@ class Zi2ZiModel:
 
     def discriminator_loss(self, batch: Batch, fake: Tensor) -> Tensor:
         """D's loss: tell the real pair from the fake one, and name the label of both."""
-        binary_real, category_real = self.netD(torch.cat([batch.source, batch.target], 1))
+        # One forward of the averaged module is enough: it averages the whole gradient of the weights, once.
+        binary_real, category_real = self._averaged_D(torch.cat([batch.source, batch.target], 1))
         binary_fake, category_fake = self.netD(torch.cat([batch.source, fake], 1))
         category = losses.category_loss(category_real, batch.label) + losses.category_loss(category_fake, batch.label)
         adversarial = losses.adversarial_loss(binary_real, True) + losses.adversarial_loss(binary_fake, False)
@@ -480,10 +498,16 @@ class Zi2ZiModel:
             net.train(was_training)
 
 
+def averaging(net: nn.Module, wanted: bool) -> contextlib.AbstractContextManager:
+    """A forward within has its gradients averaged over the processes only if `wanted`: once a step is enough."""
+    return contextlib.nullcontext() if wanted or not hasattr(net, "no_sync") else net.no_sync()
+
+
 @contextlib.contextmanager
 def frozen_statistics(net: nn.Module) -> Iterator[None]:
     """Within, batch norm in training mode normalises as ever but leaves its running statistics alone."""
-    norms = [m for m in net.modules() if isinstance(m, nn.BatchNorm2d) and m.track_running_stats]
+    batch_norms = nn.BatchNorm2d | nn.SyncBatchNorm
+    norms = [m for m in net.modules() if isinstance(m, batch_norms) and m.track_running_stats]
     for norm in norms:
         norm.track_running_stats = False
     try:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from model import Zi2ZiModel, losses
-from model.layers import BlurConv2d
+from model.layers import BlurConv2d, ContiguousGradient
 from utils.images import to_float, to_uint8
 
 
@@ -41,6 +41,8 @@ def literal_net(net: nn.Module) -> nn.Module:
         for name, child in list(module.named_children()):
             if isinstance(child, BlurConv2d):
                 setattr(module, name, LiteralBlurConv2d(child))
+            if isinstance(child, ContiguousGradient):
+                setattr(module, name, nn.Identity())
     return net
 
 

@@ -13,7 +13,7 @@ import torch
 
 import infer
 import train
-from model import Zi2ZiConfig
+from model import Zi2ZiConfig, Zi2ZiModel
 from model.model import AMP_TYPES
 from tests.conftest import run_train
 from tests.fonts import make_font
@@ -35,6 +35,7 @@ TRAIN_FLAGS = {
 TESTED_APART = {
     *("experiment_dir", "gpu_ids", "resume", "overwrite", "keep_checkpoints", "checkpoint_only_last"),
     *("num_workers", "max_minutes", "schedule", "dst_imgs", "data_dir", "fine_tune", "freeze_encoder"),
+    "compile",
 }
 INFER_FLAGS = {
     *(
@@ -233,3 +234,12 @@ def test_a_mistake_is_one_line(script, flags, words, tmp_path, capsys):
 def test_a_dash_in_a_text_is_no_flag(trained, tmp_path):
     code = infer.main(["--experiment_dir", str(trained), "--src_txt", "—", "--infer_dir", str(tmp_path)])
     assert code == 1
+
+
+def test_compile_has_the_networks_compiled(made, tmp_path, monkeypatch):
+    compiled = []
+    monkeypatch.setattr(Zi2ZiModel, "compile", lambda model: compiled.append(model))
+    assert run_train(tmp_path / "a", *made_flags(made), "--max_steps", 1) == 0
+    assert not compiled
+    assert run_train(tmp_path / "b", *made_flags(made), "--max_steps", 1, "--compile") == 0
+    assert len(compiled) == 1

@@ -5,7 +5,15 @@ import torch
 from torch.nn import functional as F
 
 from model import BlurPool, Discriminator, UNetGenerator
-from model.layers import BlurConv2d, PixelShuffleConv2d, blur_kernel, fold_norms, init_weights, up_conv2d
+from model.layers import (
+    BlurConv2d,
+    ContiguousGradient,
+    PixelShuffleConv2d,
+    blur_kernel,
+    fold_norms,
+    init_weights,
+    up_conv2d,
+)
 
 
 def literal_form(x, conv):
@@ -131,3 +139,14 @@ def test_folded_norms_draw_the_same(norm_type, up_mode, g_blur):
     norms = [module for module in net.modules() if isinstance(module, torch.nn.BatchNorm2d | torch.nn.InstanceNorm2d)]
     assert bool(norms) == (norm_type == "instance")
     torch.testing.assert_close(net(x, label)[0], expected, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+def test_a_gradient_is_laid_out_as_the_map_is(memory_format):
+    x = torch.randn(2, 3, 4, 4).contiguous(memory_format=memory_format).requires_grad_()
+    seen = []
+    x.register_hook(seen.append)
+    y = ContiguousGradient()(x)
+    torch.cat([x.detach(), y], 1).square().sum().backward()
+    assert torch.equal(y, x) and torch.equal(seen[0], 2 * x)
+    assert seen[0].stride() == x.stride()

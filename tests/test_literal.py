@@ -39,3 +39,21 @@ def test_the_fast_average_equals_the_literal_one():
         model.ema.update()
     for name, average in model.ema.shadow.state_dict().items():
         torch.testing.assert_close(average, literal.shadow[name], rtol=1e-5, atol=1e-7, msg=name)
+
+
+@pytest.mark.parametrize("accum_steps", [1, 2])
+def test_a_compiled_step_equals_a_plain_one(accum_steps):
+    """Traced and differentiated ahead of time, without the code generator, which needs a C++ compiler."""
+    torch.compiler.reset()
+    plain, compiled = (tiny_model(torch.float64, g_blur=True, dropout=0.0, accum_steps=accum_steps) for _ in range(2))
+    compiled.compile("aot_eager")
+    for seed in range(2):
+        batch = tiny_batch(dtype=torch.float64, seed=seed)
+        for model in (plain, compiled):
+            model.set_input(*batch)
+        expected, found = plain.optimize_parameters(), compiled.optimize_parameters()
+        for name in expected:
+            assert found[name].item() == pytest.approx(expected[name].item(), rel=1e-9), name
+    assert compiled.netG.state_dict().keys() == plain.netG.state_dict().keys()
+    for (name, value), other in zip(plain.netG.state_dict().items(), compiled.netG.state_dict().values(), strict=True):
+        torch.testing.assert_close(other, value, rtol=0, atol=1e-9, msg=name)

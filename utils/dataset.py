@@ -135,19 +135,22 @@ class ResumableSampler(Sampler):
     """Endless batches of (epoch, index), each epoch in an order of its own, from any image onwards.
 
     Batches run across the end of an epoch, so that every step has a full batch and no pair is left
-    out; with fewer pairs than a batch, a batch spans several epochs.
+    out; with fewer pairs than a batch, a batch spans several epochs. Of `count` processes that train
+    together each has its share of a batch: the `rank`-th part.
     """
 
-    def __init__(self, length: int, batch_size: int, seed: int, start: int = 0):
+    def __init__(self, length: int, batch_size: int, seed: int, start: int = 0, rank: int = 0, count: int = 1):
         self.length = length
         self.batch_size = batch_size
         self.seed = seed
         self.start = start
+        share = batch_size // count
+        self.share = slice(rank * share, (rank + 1) * share)
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
         keys = self._keys()
         while True:
-            yield [next(keys) for _ in range(self.batch_size)]
+            yield [next(keys) for _ in range(self.batch_size)][self.share]
 
     def _keys(self) -> Iterator[tuple[int, int]]:
         epoch, place = divmod(self.start, self.length)

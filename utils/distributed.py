@@ -1,23 +1,45 @@
-"""Which device a process works on."""
+"""Which device a process works on, and how several processes work together under torchrun."""
 
-from collections.abc import Sequence
+import contextlib
+import ctypes
+import datetime
+import inspect
+import os
+import platform
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import torch
+import torch.distributed as dist
+from torch import nn
 
-from utils.cli import UserError
+from utils.cli import Failure, UserError
+
+M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of malloc.h
+LOST_PARTNER = re.compile("gloo|NCCL|Connection (closed|reset)")  # in what torch says when another process is gone
+PATIENCE = datetime.timedelta(hours=6)  # with a process that is slower, not dead: that shows at once
 
 
 def choose_device(gpu_ids: Sequence[str] | None) -> tuple[torch.device, str | None]:
     """The device that --gpu_ids asks for, and a warning where it is not to be had.
 
-    No ids: the first CUDA device. `-1`: the CPU. `mps`: Apple's GPU.
+    No ids: the first CUDA device; under torchrun each process has one of its own, of the ids where some are given.
+    `-1`: the CPU. `mps`: Apple's GPU.
 
     Raises:
         UserError: for an id that is none, that this machine lacks, or for several ids.
     """
-    ids = [part for text in gpu_ids or ["0"] for part in text.split(",") if part]
-    if len(ids) != 1:
-        raise UserError(f"--gpu_ids {' '.join(ids)}: one process works on one device, give one id")
+    local, processes = int(os.environ.get("LOCAL_RANK", 0)), int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+    given = [part for text in gpu_ids or map(str, range(processes)) for part in text.split(",") if part]
+    ids = given * processes if len(given) == 1 and not given[0].isdigit() else given  # the CPU may be shared
+    if len(ids) != processes:
+        script = f"torchrun --nproc_per_node {len(ids)} {Path(sys.argv[0]).name} --gpu_ids {' '.join(ids)} ..."
+        raise UserError(f"--gpu_ids {' '.join(ids)}: one process works on one device; several: {script}")
+    ids = [ids[local]]
     if ids[0] == "-1":
         return torch.device("cpu"), None
     if ids[0] == "mps":
@@ -41,7 +63,124 @@ def default_amp(device: torch.device) -> str:
 
 
 def tune(device: torch.device) -> None:
-    """Let a GPU multiply in TF32 and try out its convolution algorithms; sizes don't change in a training."""
+    """Let a GPU multiply in TF32 and try out its convolution algorithms; sizes don't change in a training.
+
+    On the CPU, keep memory that is freed for the next step: given back to the system and asked for again, page by
+    page, it costs up to a tenth of a step. Only the allocator of glibc can be told.
+    """
     if device.type == "cuda":
         torch.set_float32_matmul_precision("high")
         torch.backends.cudnn.allow_tf32 = torch.backends.cudnn.benchmark = True
+    if device.type == "cpu" and platform.libc_ver()[0] == "glibc":
+        mallopt = ctypes.CDLL(None).mallopt
+        for parameter, value in ((M_MMAP_MAX, 0), (M_TRIM_THRESHOLD, -1)):
+            mallopt(parameter, value)
+
+
+# ----------------------------------------------------------------------------------------- many processes
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """The processes that do a piece of work together: one, or those that torchrun started.
+
+    The methods other than `share` are called by all of them, in the same order.
+    """
+
+    rank: int = 0
+    count: int = 1
+    device: torch.device | None = None
+    group: Any = None  # over gloo, for what passes between the processes on the CPU
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this process is the one that writes and speaks."""
+        return self.rank == 0
+
+    def share(self, items: Sequence) -> Sequence:
+        """Every `count`-th item: what this process does of a work."""
+        return items[self.rank :: self.count]
+
+    def most(self, number: int) -> int:
+        """The largest of the numbers that the processes bring."""
+        if self.count == 1:
+            return number
+        value = torch.tensor(number)
+        dist.all_reduce(value, dist.ReduceOp.MAX, group=self.group)
+        return int(value)
+
+    def mean(self, values: torch.Tensor) -> torch.Tensor:
+        """The mean of a tensor over the processes, on the CPU."""
+        values = values.cpu()
+        if self.count > 1:
+            dist.all_reduce(values, group=self.group)
+            values /= self.count
+        return values
+
+    def gather(self, items: list) -> list:
+        """The items of all processes in one list."""
+        if self.count == 1:
+            return items
+        gathered: list[list] = [[] for _ in range(self.count)]
+        dist.all_gather_object(gathered, items, group=self.group)
+        return [item for part in gathered for item in part]
+
+    @contextlib.contextmanager
+    def together(self) -> Iterator[None]:
+        """Go on from here only when all processes got through; of those that did not, the first says why.
+
+        Raises:
+            SystemExit: with code 2, when another process speaks.
+        """
+        failure = None
+        try:
+            yield
+        except Exception as error:
+            failure = error
+        failed = self.gather([self.rank] if failure else [])
+        if failed and failed[0] == self.rank:
+            raise failure
+        if failed:
+            sys.exit(2)
+
+    def wrap(self, net: nn.Module) -> nn.Module:
+        """The network with gradients averaged over the processes, and on CUDA with batch norms over the joint batch."""
+        if self.device.type == "cuda":
+            nn.SyncBatchNorm.convert_sync_batchnorm(net)
+        ids = [self.device.index] if self.device.type == "cuda" else None
+        # Statistics of batch norms are not sent round: on CUDA they are equal, on the CPU the first process's are kept.
+        known = inspect.signature(nn.parallel.DistributedDataParallel).parameters
+        sync_buffers = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"  # before 2.13
+        return nn.parallel.DistributedDataParallel(
+            net, device_ids=ids, gradient_as_bucket_view=True, **{sync_buffers: False}
+        )
+
+
+@contextlib.contextmanager
+def joined(device: torch.device) -> Iterator[Ranks]:
+    """Join the processes that torchrun started, if it did; within, only the first of them prints.
+
+    Raises:
+        Failure: when another process has ended.
+    """
+    count = int(os.environ.get("WORLD_SIZE", 1))
+    if count == 1:
+        yield Ranks(device=device)
+        return
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE)
+    try:
+        ranks = Ranks(dist.get_rank(), count, device, dist.new_group(backend="gloo", timeout=PATIENCE))
+        with contextlib.ExitStack() as stack:
+            if not ranks.is_main:
+                nothing = stack.enter_context(Path(os.devnull).open("w", encoding="utf-8"))
+                stack.enter_context(contextlib.redirect_stdout(nothing))
+                stack.enter_context(contextlib.redirect_stderr(nothing))
+            yield ranks
+    except RuntimeError as error:
+        if isinstance(error, dist.DistError) or LOST_PARTNER.search(str(error)):
+            raise Failure(f"process {dist.get_rank()} can't go on: another one has ended") from error
+        raise
+    finally:
+        dist.destroy_process_group()

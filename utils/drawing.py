@@ -3,6 +3,7 @@
 Models come as objects with the `sample` method of `Zi2ZiModel`.
 """
 
+import itertools
 import json
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,6 +24,7 @@ from utils.experiment import write_json
 from utils.images import save_image, save_sheet, to_float, to_grey, to_uint8
 
 SHEET_GLYPHS = 60  # most glyphs on a sheet
+MOST_WRITERS = 4  # threads that render and write beside the network
 COMPARED_GLYPHS = 200  # most glyphs that are scored
 
 
@@ -99,14 +101,21 @@ def draw_files(
             todo.append(drawing)
     for folder in {drawing.path.parent for drawing in todo}:
         folder.mkdir(parents=True, exist_ok=True)
-    with ThreadPoolExecutor(1) as writer, tqdm(total=len(todo), desc="drawing", unit="glyph", disable=None) as bar:
+
+    def render(batch: Sequence[Drawing]) -> np.ndarray | None:
+        return np.stack([source.render(drawing.key, model.config.image_size) for drawing in batch]) if batch else None
+
+    batches = [todo[start : start + batch_size] for start in range(0, len(todo), batch_size)] + [[]]
+    workers = ThreadPoolExecutor(MOST_WRITERS)  # threads: encoding a PNG leaves the interpreter free
+    with workers, tqdm(total=len(todo), desc="drawing", unit="glyph", disable=None) as bar:
         written: list[tuple[Drawing, Future]] = []
-        for start in range(0, len(todo), batch_size):
-            batch = todo[start : start + batch_size]
-            glyphs = np.stack([source.render(drawing.key, model.config.image_size) for drawing in batch])
+        rendered = workers.submit(render, batches[0])
+        for batch, after in itertools.pairwise(batches):
+            glyphs = rendered.result()
+            rendered = workers.submit(render, after)  # the next one, while the network draws this one
             drawn = images_of(model, glyphs, [drawing.label for drawing in batch])
-            yield from finished(written, bar)  # the batch before was written while this one was drawn
-            written = [(d, writer.submit(save_image, pixels, d.path)) for d, pixels in zip(batch, drawn, strict=True)]
+            yield from finished(written, bar)  # the batch before was written meanwhile
+            written = [(d, workers.submit(save_image, pixels, d.path)) for d, pixels in zip(batch, drawn, strict=True)]
         yield from finished(written, bar)
 
 

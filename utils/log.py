@@ -8,7 +8,7 @@ import re
 import sys
 import time
 from array import array
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -32,14 +32,18 @@ class LossLog:
     """losses.csv: one row a step, kept on the device until `flush` reads them all at once.
 
     A log opened at step n keeps the rows up to n and drops what a lost run wrote after it, and what is
-    damaged; `said` tells of the latter.
+    damaged; `said` tells of the latter. `mean` averages the losses over the processes that train together,
+    of which those without a path write nothing.
     """
 
-    def __init__(self, path: Path, step: int):
+    def __init__(self, path: Path | None, step: int, mean: Callable[[Tensor], Tensor] = Tensor.cpu):
         self.path = path
+        self.mean = mean
         self.said: str | None = None
         self._pending: list[tuple[int, float, float, Mapping[str, Tensor]]] = []
         self._header: list[str] | None = None
+        if path is None:
+            return
         if step and path.is_file():
             self._header = read_header(path)
             rows = (row for row in read_rows(path) if int(row[0]) <= step)
@@ -63,7 +67,8 @@ class LossLog:
         if not self._pending:
             return {}
         names = list(self._pending[0][3])
-        values = torch.stack([torch.stack([losses[name] for name in names]) for *_, losses in self._pending]).tolist()
+        values = torch.stack([torch.stack([losses[name] for name in names]) for *_, losses in self._pending])
+        values = self.mean(values).tolist()
         for (step, *_), row in zip(self._pending, values, strict=True):
             wrong = [f"{name} {value}" for name, value in zip(names, row, strict=True) if not math.isfinite(value)]
             if wrong:
@@ -72,8 +77,9 @@ class LossLog:
             [str(step), f"{epoch:.4f}", f"{lr:.6g}", *(f"{value:.6g}" for value in row)]
             for (step, epoch, lr, _), row in zip(self._pending, values, strict=True)
         ]
-        self._settle_header(["step", "epoch", "lr", *names])
-        self._append(b"".join(map(_line, rows)))
+        if self.path is not None:
+            self._settle_header(["step", "epoch", "lr", *names])
+            self._append(b"".join(map(_line, rows)))
         self._pending.clear()
         return {name: sum(column) / len(column) for name, column in zip(names, zip(*values, strict=True), strict=True)}
 

@@ -35,6 +35,7 @@ DEFAULTS = {
     "epoch": 100,
     "ema_decay": 0.999,
     "freeze_encoder": False,
+    "compile": False,
     "checkpoint_steps": 500,
     "keep_checkpoints": 3,
     "sample_steps": 100,

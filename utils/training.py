@@ -17,6 +17,7 @@ import torch
 from utils import checkpoint
 from utils.cli import UserError, say
 from utils.dataset import PairData, ResumableSampler, TrainingPairs, training_batches
+from utils.distributed import Ranks
 from utils.experiment import Paths
 from utils.images import save_sheet, to_float, to_grey, to_uint8
 from utils.log import LossLog, NonFinite, Progress, plot_losses
@@ -26,6 +27,7 @@ from utils.weights import Pretrained
 LOG_STEPS = 10  # losses are read from the device, written and shown every so many steps
 SHEET_GLYPHS = 15  # glyphs on a sample sheet
 TIMED_STEPS = 20  # steps that --max_minutes measures
+ALONE = Ranks()  # the one process of a run without torchrun
 
 
 class StopSignals:
@@ -53,7 +55,8 @@ class StopSignals:
 class Trainer:
     """Trains `model` on `pairs` as the resolved flags in `options` say.
 
-    `on_change` is called when an option changes during the run (--max_minutes), to record it.
+    `on_change` is called when an option changes during the run (--max_minutes), to record it. Of several `ranks`
+    each trains on its share of every batch; the first writes.
     """
 
     def __init__(
@@ -63,12 +66,14 @@ class Trainer:
         options: argparse.Namespace,
         paths: Paths,
         on_change: Callable[[], None] = lambda: None,
+        ranks: Ranks = ALONE,
     ):
         self.model, self.data, self.options, self.paths, self.on_change = model, data, options, paths, on_change
         self.pairs = TrainingPairs(data, options.image_size, options.augment, options.random_seed)
         self.step = 0
         self.images_seen = 0
         self.images_per_step = options.batch_size * options.accum_steps
+        self.ranks = ranks
         self.sheet_pairs = data.sheet_pairs(SHEET_GLYPHS)
         self._random_state: dict[str, Any] | None = None
 
@@ -101,13 +106,14 @@ class Trainer:
             return 0
         with contextlib.ExitStack() as stack:
             signals = stack.enter_context(StopSignals())  # first: whoever sees this run's log can stop it
-            log = LossLog(self.paths.losses_csv, self.step)
+            log = LossLog(self.paths.losses_csv if self.ranks.is_main else None, self.step, self.ranks.mean)
             say(log.said)
             images = self.images_seen + (total - self.step) * self.images_per_step
             progress = Progress(images, self.images_seen, "training")
             batches = stack.enter_context(self._batches())
-            if self._random_state is not None:
-                restore_random_state(self._random_state, self.model.device)
+            self._prepare_chance()
+            if self.ranks.count > 1:
+                self.model.distribute(self.ranks.wrap)
             first, started, last = self.step, time.monotonic(), False
             try:
                 while not last:
@@ -116,25 +122,42 @@ class Trainer:
                     if self.options.max_minutes and not self.options.max_steps and self.step - first == TIMED_STEPS:
                         total = self._fix_max_steps(log, time.monotonic() - started)
                         progress.set_total(self.images_seen + (total - self.step) * self.images_per_step)
-                    last = self.step >= total or bool(signals.received)
-                    if signals.received:
+                    stopped_by = self.ranks.most(signals.received)
+                    last = self.step >= total or bool(stopped_by)
+                    if stopped_by:
                         progress.say("stopping: a checkpoint is saved first; another signal leaves at once")
                     if self.step % LOG_STEPS == 0 or last:
                         progress.report(self.step, total, log.flush())
                     if self.step % self.options.checkpoint_steps == 0 or last:
                         log.flush()
-                        self.save()
+                        if self.ranks.is_main:
+                            self.save()
                     if self.step % self.options.sample_steps == 0 or last:
                         log.flush()
-                        progress.say(self._draw_sheet())
-                        plot_losses(self.paths.losses_csv, self.paths.losses_png)
+                        if self.ranks.is_main:
+                            progress.say(self._draw_sheet())
+                            plot_losses(self.paths.losses_csv, self.paths.losses_png)
             finally:
                 progress.close()
         print(f"step {self.step}: saved in {self.paths.checkpoint}", flush=True)
-        return 128 + signals.received if signals.received else 0
+        return 128 + stopped_by if stopped_by else 0
+
+    def _prepare_chance(self) -> None:
+        """Go on with the chance of the checkpoint; a further process has one of its own, lest all drop out alike."""
+        if self._random_state is not None:
+            restore_random_state(self._random_state, self.model.device)
+        if not self.ranks.is_main:
+            torch.manual_seed(hash((self.options.random_seed, self.step, self.ranks.rank)) % 2**63)
 
     def _batches(self) -> contextlib.AbstractContextManager[Iterator[Any]]:
-        sampler = ResumableSampler(len(self.pairs), self.images_per_step, self.options.random_seed, self.images_seen)
+        sampler = ResumableSampler(
+            len(self.pairs),
+            self.images_per_step,
+            self.options.random_seed,
+            self.images_seen,
+            self.ranks.rank,
+            self.ranks.count,
+        )
         pin_memory = self.model.device.type == "cuda"
         return training_batches(self.pairs, sampler, self.options.num_workers, pin_memory)
 
@@ -155,8 +178,10 @@ class Trainer:
     def _fix_max_steps(self, log: LossLog, seconds: float) -> int:
         """Choose --max_steps once, from the time of the first steps, and have it recorded."""
         log.flush()  # it reads the losses, which waits for the device
-        self.options.max_steps = max(self.step, round(self.options.max_minutes * 60 / (seconds / TIMED_STEPS)))
-        self.on_change()
+        steps = round(self.options.max_minutes * 60 / (seconds / TIMED_STEPS))
+        self.options.max_steps = max(self.step, self.ranks.most(steps if self.ranks.is_main else 0))
+        if self.ranks.is_main:
+            self.on_change()
         return self.total_steps()
 
     def _draw_sheet(self) -> str:

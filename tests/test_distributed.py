@@ -1,0 +1,185 @@
+"""Two processes under torchrun do what one does; their losses and weights are those of the joint batch."""
+
+import csv
+import json
+import os
+import shutil
+import signal
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+import infer
+from tests.conftest import TINY_FLAGS, run_train, tiny_batch, tiny_model
+from tests.ranks import ROOT, torchrun
+from utils.cli import UserError
+from utils.dataset import ResumableSampler
+from utils.distributed import Ranks, choose_device, joined
+
+FLAGS = [*TINY_FLAGS, "--norm_type", "instance", "--dropout", "0", "--checkpoint_steps", "3"]
+STEPS = 3
+
+
+def both(*command: object, cwd: Path, code: int = 0) -> tuple[str, str]:
+    """What two processes wrote to stdout and stderr, once they ended with `code`."""
+    process = torchrun(2, *command, cwd=cwd)
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == code, err
+    return out, err
+
+
+def losses_of(folder: Path) -> list[dict[str, float]]:
+    with (folder / "losses.csv").open() as file:
+        return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+
+
+def weights_of(folder: Path, step: int, part: str) -> dict[str, torch.Tensor]:
+    return torch.load(folder / "checkpoint" / f"{step}_{part}.pth", weights_only=True)
+
+
+def double_model(accum_steps: int):
+    """In float64, with norms that see each image by itself, and no chance."""
+    return tiny_model(torch.float64, norm_type="instance", dropout=0.0, g_blur=True, accum_steps=accum_steps)
+
+
+def train_share(accum_steps: int, path: Path) -> None:
+    """In each of several processes: steps on its share of the batches; the first keeps the losses and weights."""
+    with joined(torch.device("cpu")) as ranks:
+        model = double_model(accum_steps)
+        model.distribute(ranks.wrap)
+        found = []
+        for seed in range(STEPS):
+            model.set_input(*(part.chunk(ranks.count)[ranks.rank] for part in tiny_batch(8, 1, torch.float64, seed)))
+            losses = model.optimize_parameters()
+            found.append(ranks.mean(torch.stack([loss.double() for loss in losses.values()])))
+        if ranks.is_main:
+            torch.save((torch.stack(found), model.netG.state_dict(), model.netD.state_dict()), path)
+
+
+@pytest.mark.parametrize("accum_steps", [1, 2])
+def test_two_processes_train_as_one_does_on_the_joint_batch(tmp_path, accum_steps):
+    """Losses, and weights after three steps, in float64."""
+    both("-m", "tests.test_distributed", accum_steps, tmp_path / "found.pth", cwd=ROOT)
+    losses, *nets = torch.load(tmp_path / "found.pth", weights_only=True)
+    model = double_model(accum_steps)
+    for seed in range(STEPS):
+        model.set_input(*tiny_batch(8, 1, torch.float64, seed))
+        expected = torch.stack([loss.double() for loss in model.optimize_parameters().values()])
+        torch.testing.assert_close(losses[seed], expected, rtol=1e-6, atol=1e-6)
+    for found, net in zip(nets, (model.netG, model.netD), strict=True):
+        for name, value in net.state_dict().items():
+            torch.testing.assert_close(found[name], value, rtol=0, atol=1e-6, msg=name)
+
+
+def test_a_run_goes_on_in_another_number_of_processes(tmp_path):
+    """One process, or two, or first two and then one, or the other way round: the same losses and weights."""
+    alone, mixed, back = tmp_path / "alone", tmp_path / "mixed", tmp_path / "back"
+    assert run_train(alone, *FLAGS[len(TINY_FLAGS) :], "--max_steps", 6) == 0
+    out, err = both(ROOT / "train.py", *FLAGS, "--experiment_dir", mixed, "--max_steps", 3, cwd=tmp_path)
+    assert out.count("step 3: saved in") == 1 and out.count("characters to train on") == 1
+    assert "Traceback" not in err
+    shutil.copytree(mixed, back)
+    assert run_train(mixed, "--resume", "latest", "--max_steps", 6) == 0
+    resume = ["--experiment_dir", back, "--resume", "latest", "--max_steps", 6]
+    out, _ = both(ROOT / "train.py", *TINY_FLAGS, *resume, cwd=tmp_path)
+    assert out.count("going on from step 3") == 1
+    for folder in (mixed, back):
+        for found, expected in zip(losses_of(folder), losses_of(alone), strict=True):
+            assert found == pytest.approx(expected, rel=2e-3)
+        for part in ("net_G", "net_D", "net_G_EMA"):
+            expected = weights_of(alone, 6, part)
+            for name, value in weights_of(folder, 6, part).items():
+                torch.testing.assert_close(value, expected[name], rtol=0, atol=2e-3, msg=name)
+
+
+def test_characters_are_split_among_the_processes(trained, tmp_path):
+    text = "國是的一了不人我在有他"
+    flags = ["--experiment_dir", trained, "--gpu_ids", "-1", "--src_txt", text]
+    out, err = both(ROOT / "infer.py", *flags, "--infer_dir", tmp_path / "two", cwd=tmp_path)
+    assert "11 of 11 glyphs" in out and out.count("drawing with") == 1, err
+    assert infer.main([*map(str, flags), "--infer_dir", str(tmp_path / "one")]) == 0
+    names = sorted(path.name for path in (tmp_path / "one" / "0").iterdir())
+    assert len(names) == 11 and names == sorted(path.name for path in (tmp_path / "two" / "0").iterdir())
+    manifests = [json.loads((tmp_path / which / "manifest.json").read_text("utf-8")) for which in ("one", "two")]
+    one, two = ({item["character"]: item for item in manifest["characters"]} for manifest in manifests)
+    assert one == two
+
+
+def test_a_mistake_is_told_once(tmp_path):
+    _, err = both(ROOT / "train.py", *TINY_FLAGS, "--src_font", "missing.ttf", "--dst_font", "b", cwd=tmp_path, code=1)
+    assert err.count("train.py: error: ") == 1  # torchrun, whose exit code is 1, adds lines of its own
+    assert not (tmp_path / "experiments").exists()
+
+
+def test_a_batch_that_the_processes_cannot_share_is_refused(tmp_path):
+    _, err = both(ROOT / "train.py", *TINY_FLAGS, "--batch_size", "3", cwd=tmp_path, code=1)
+    assert "--batch_size 3 is shared by 2 processes: make it a multiple" in err
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX systems")
+def test_a_signal_saves_one_checkpoint_of_both(tmp_path):
+    process = torchrun(2, ROOT / "train.py", *TINY_FLAGS, "--max_steps", 100000, cwd=tmp_path)
+    root = tmp_path / "experiments" / "default"
+    wait_for_a_step(root)
+    process.send_signal(signal.SIGTERM)
+    out, err = process.communicate(timeout=60)
+    assert "stopping: a checkpoint is saved first" in out, err
+    step = int(losses_of(root)[-1]["step"])
+    assert (root / "checkpoint" / f"{step}_state.pth").is_file()
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="needs to find the processes")
+def test_a_process_whose_partner_is_killed_says_so_in_one_line(tmp_path):
+    process = torchrun(2, ROOT / "train.py", *TINY_FLAGS, "--max_steps", 100000, cwd=tmp_path)
+    root = tmp_path / "experiments" / "default"
+    wait_for_a_step(root)
+    _, second = sorted(map(int, Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()))
+    os.kill(second, signal.SIGKILL)
+    _, err = process.communicate(timeout=90)
+    own = [line for line in err.splitlines() if line.startswith("train.py: error")]
+    assert own in ([], ["train.py: error: process 0 can't go on: another one has ended"])
+    assert 'train.py", line' not in err  # no traceback of ours; torchrun has one of its own
+
+
+def wait_for_a_step(root: Path) -> None:
+    deadline = time.monotonic() + 60
+    while not ((root / "losses.csv").is_file() and losses_of(root)):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def test_shares_of_a_batch_are_its_parts_in_order():
+    whole = iter(ResumableSampler(10, 4, seed=1, start=6))
+    parts = [iter(ResumableSampler(10, 4, seed=1, start=6, rank=rank, count=2)) for rank in range(2)]
+    for _ in range(5):
+        assert next(whole) == next(parts[0]) + next(parts[1])
+
+
+def test_each_process_takes_a_device_of_its_own(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    assert choose_device(None)[0] == torch.device("cuda", 1)
+    assert choose_device(["2", "3"])[0] == torch.device("cuda", 3)
+    assert choose_device(["-1"])[0] == torch.device("cpu")
+    with pytest.raises(UserError, match=r"--nproc_per_node 1 .* --gpu_ids 3"):
+        choose_device(["3"])
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "1")
+    monkeypatch.setenv("LOCAL_RANK", "0")
+    with pytest.raises(UserError, match=r"torchrun --nproc_per_node 2 .* --gpu_ids 0 1"):
+        choose_device(["0,1"])
+
+
+def test_one_process_is_a_case_of_many():
+    ranks = Ranks()
+    assert ranks.is_main and ranks.most(3) == 3 and ranks.gather([1]) == [1] and ranks.share([1, 2]) == [1, 2]
+    with pytest.raises(UserError, match="as it was"), ranks.together():
+        raise UserError("as it was")
+
+
+if __name__ == "__main__":
+    train_share(int(sys.argv[1]), Path(sys.argv[2]))
