@@ -78,7 +78,7 @@ def build_parser() -> Parser:
     flag(
         learning, "amp", "precision: off, bf16 or fp16 (default: what the GPU is fast at, off on the CPU)", choices=AMP
     )
-    flag(learning, "compile", "compile both networks with torch.compile: pays on a GPU, after a minute or two")
+    flag(learning, "compile", "compile both networks with torch.compile, which takes minutes at the first steps")
     flag(learning, "random_seed", "seed of the split, the weights, the order and the augmentation", type=at_least(0))
 
     run = parser.add_argument_group("run")

@@ -12,9 +12,12 @@ import argparse
 import json
 import platform
 import statistics
+import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,18 +26,22 @@ from torch.utils.benchmark import Timer
 from torch.utils.flop_counter import FlopCounterMode
 
 from model import Zi2ZiConfig, Zi2ZiModel, fold_norms
-from tests.faults import run_child
+from tests.faults import Child, Result
 from tests.literal import LiteralModel, literal_drawing
+from tests.ranks import ROOT, torchrun
 from utils import checkpoint
 from utils.dataset import TrainingPairs
+from utils.distributed import tune
 from utils.drawing import draw_files, plan
 from utils.font_data import FontData
 from utils.render import GlyphRenderer
 from utils.training import random_state
 
-BATCH = {64: 4, 16: 16}  # images in a step, by the filters of the first level
+BATCH = {64: 4, 32: 8, 16: 16, 8: 16}  # images in a step, by the filters of the first level
 BLURS = {"plain": {}, "g_blur": {"g_blur": True}, "g_blur d_blur": {"g_blur": True, "d_blur": True}}
-WHAT = ("train", "parts", "draw", "data", "checkpoint", "memory", "growth")
+SIDES = (64, 128, 256, 384)  # pixels
+DRAWN = (100, 1000, 5000)  # glyphs, to see whether time and memory grow with them
+WHAT = ("train", "parts", "draw", "data", "checkpoint", "memory", "growth", "growth_of_drawing", "processes", "startup")
 Row = dict[str, Any]
 
 
@@ -55,12 +62,10 @@ def interleaved(timed: dict[str, Callable[[], Any]], rounds: int) -> dict[str, f
     return {name: statistics.median(seconds) for name, seconds in found.items()}
 
 
-def peak_flops(size: int = 2048, rounds: int = 5) -> float:
-    """Operations a second of a large product of float32 matrices, the best of several."""
+def matrix_product(size: int = 2048) -> Callable[[], Any]:
+    """A large product of float32 matrices, 2 * size^3 operations: what the processor can do."""
     a, b = torch.randn(2, size, size)
-    timer = Timer("a @ b", globals={"a": a, "b": b}, num_threads=torch.get_num_threads())
-    timer.timeit(1)
-    return max(2 * size**3 / timer.timeit(1).mean for _ in range(rounds))
+    return lambda: a @ b
 
 
 def operations(run: Callable[[], Any]) -> int:
@@ -103,7 +108,7 @@ def fast_step(model: Zi2ZiModel, batch: tuple) -> Callable[[], Any]:
 # ----------------------------------------------------------------------------------------------- sections
 
 
-def train(filters: int, rounds: int, peak: float) -> list[Row]:
+def train(filters: int, rounds: int) -> list[Row]:
     """The whole step, without blur, with it in G, and in both; and the literal form of each."""
     batch = make_batch(BATCH[filters])
     needed = needed_operations(filters) * BATCH[filters]
@@ -114,13 +119,14 @@ def train(filters: int, rounds: int, peak: float) -> list[Row]:
         steps[name] = fast_step(model, batch)
         steps[f"literal {name}"] = lambda literal=literal: literal.step(*batch)
     own = {name: operations(step) for name, step in steps.items()}
-    seconds = interleaved(steps, rounds)
+    seconds = interleaved({"peak": matrix_product(), **steps}, rounds)
+    peak = 2 * 2048**3 / seconds.pop("peak")
     rows = []
     for name, taken in seconds.items():
         base = seconds[name if name.startswith("literal") else f"literal {name}"]
         row = {"what": f"step, {name}", "images/s": BATCH[filters] / taken, "ratio": base / taken}
         row |= {"peak": needed / taken / peak, "own peak": own[name] / taken / peak}
-        rows.append(row | {"to plain": taken / seconds["plain"]})
+        rows.append(row | {"to plain": taken / seconds["plain"], "peak GFLOP/s": peak / 1e9})
     return rows
 
 
@@ -130,10 +136,10 @@ def needed_operations(filters: int) -> float:
     return operations(fast_step(model, batch)) / 2
 
 
-def parts(filters: int, rounds: int, peak: float) -> list[Row]:
+def parts(filters: int, rounds: int) -> list[Row]:
     """What a step consists of."""
     model, (label, source, target) = make_model(filters), make_batch(BATCH[filters])
-    literal = LiteralModel(model)
+    literal, pairs = LiteralModel(model), TrainingPairs(bundled(), 256, augment=True)
     model.set_input(label, source, target)
     (batch,) = model.micro_batches
 
@@ -154,16 +160,20 @@ def parts(filters: int, rounds: int, peak: float) -> list[Row]:
         "G forward and backward": generator,
         "Adam of both": lambda: (model.optimizer_D.step(), model.optimizer_G.step()),
         "EMA": model.ema.update,
+        "data": lambda: [pairs[0, index] for index in range(len(label))],
+        "literal whole step": lambda: literal.step(label, source, target),
+        "literal Adam of both": lambda: (literal.optimizer_D.step(), literal.optimizer_G.step()),
         "literal EMA": literal.update_ema,
     }
     generator()
     discriminator()
+    literal.step(label, source, target)
     seconds = interleaved(timed, rounds)
     whole = seconds["whole step"]
     return [{"what": name, "ms": 1000 * taken, "share": taken / whole} for name, taken in seconds.items()]
 
 
-def draw(filters: int, rounds: int, peak: float) -> list[Row]:
+def draw(filters: int, rounds: int) -> list[Row]:
     """Characters to PNG files."""
     font, characters = GlyphRenderer("bundled:source.otf"), (bundled().train + bundled().held_out)[:32]
     rows = []
@@ -184,7 +194,7 @@ def draw(filters: int, rounds: int, peak: float) -> list[Row]:
     return rows
 
 
-def data(filters: int, rounds: int, peak: float) -> list[Row]:
+def data(filters: int, rounds: int) -> list[Row]:
     """Rendering pairs, with and without augmentation."""
     rows = []
     for augment in (False, True):
@@ -194,7 +204,7 @@ def data(filters: int, rounds: int, peak: float) -> list[Row]:
     return rows
 
 
-def checkpoints(filters: int, rounds: int, peak: float) -> list[Row]:
+def checkpoints(filters: int, rounds: int) -> list[Row]:
     """Writing a checkpoint so that it lasts, and reading it with its checksums."""
     model, batch = make_model(filters), make_batch(2)
     fast_step(model, batch)()
@@ -221,41 +231,117 @@ def checkpoints(filters: int, rounds: int, peak: float) -> list[Row]:
     return [{"what": f"checkpoint {name}", "s": taken, "MB/s": size / taken / 1e6} for name, taken in seconds.items()]
 
 
-def memory(filters: int, rounds: int, peak: float) -> list[Row]:
+def memory(filters: int, rounds: int) -> list[Row]:
     """The most memory that training takes, EMA included, each in a process of its own."""
     rows = []
     with tempfile.TemporaryDirectory() as name:
-        empty = run_child(train_in_child, 0, "none", folder=Path(name)).memory
+        empty = in_child(train_in_child, 0, "none", folder=Path(name)).memory
         for way in ("fast", "literal"):
             for blur in ("plain", "g_blur"):
-                result = run_child(train_in_child, filters, f"{way} {blur}", folder=Path(name))
-                if result.code:
-                    sys.exit(result.err)
-                rows.append({"what": f"memory, {way} {blur}", "GB": result.memory / 1e9, "torch alone": empty / 1e9})
+                taken = in_child(train_in_child, filters, way, blur, folder=Path(name)).memory
+                rows.append({"what": f"memory, {way} {blur}", "GB": taken / 1e9, "torch alone": empty / 1e9})
     return rows
 
 
-def train_in_child(filters: str, how: str) -> int:
+def in_child(function: Callable[..., int], *args: object, folder: Path) -> Result:
+    """Run a function in a process of its own, with as many threads as here.
+
+    Raises:
+        SystemExit: when it fails.
+    """
+    result = Child(function, torch.get_num_threads(), *args, folder=folder).wait(1200)
+    if result.code:
+        sys.exit(result.err)
+    return result
+
+
+def train_in_child(threads: str, filters: str, way: str, blur: str = "plain") -> int:
     """Three steps, fast or literal."""
-    if how != "none":
-        way, blur = how.split(" ", 1)
-        model, batch = make_model(int(filters), **BLURS[blur]), make_batch(BATCH[int(filters)])
-        literal = LiteralModel(model) if way == "literal" else None
+    torch.set_num_threads(int(threads))
+    tune(torch.device("cpu"))
+    if way != "none":
+        # The literal step has an average of its own.
+        model = make_model(int(filters), **BLURS[blur], **({"ema_decay": 0.0} if way == "literal" else {}))
+        batch = make_batch(BATCH[int(filters)])
+        literal = LiteralModel(model, ema_decay=0.999) if way == "literal" else None
         step = (lambda: literal.step(*batch)) if literal else fast_step(model, batch)
-        del model
+        if literal:
+            del model
         for _ in range(3):
             step()
     return 0
 
 
-def growth(filters: int, rounds: int, peak: float) -> list[Row]:
-    """How cost grows with the image, the width, and the number of characters."""
+def growth(filters: int, rounds: int) -> list[Row]:
+    """How cost grows with the image."""
     rows = []
-    for size in (64, 128, 256, 384):
+    for size in SIDES:
         step = fast_step(make_model(filters, size), make_batch(4, size))
-        taken = interleaved({"step": step}, max(1, rounds // 2))["step"]
-        rows.append({"what": f"step, {size} px, {filters} filters, batch 4", "images/s": 4 / taken})
+        taken = interleaved({"step": step}, rounds)["step"]
+        rows.append({"what": "step, batch 4", "side": size, "images/s": 4 / taken})
     return rows
+
+
+def growth_of_drawing(filters: int, rounds: int) -> list[Row]:
+    """How time and memory grow with the number of drawings."""
+    rows = []
+    for count in DRAWN:
+        with tempfile.TemporaryDirectory() as name:
+            result = in_child(draw_in_child, filters, count, name, folder=Path(name))
+        taken = 1000 * float(result.out) / count
+        rows.append({"what": "text to PNG", "drawings": count, "ms a glyph": taken, "GB": result.memory / 1e9})
+    return rows
+
+
+def draw_in_child(threads: str, filters: str, count: str, folder: str) -> int:
+    """Draw so many glyphs, in as many labels as that takes; prints the seconds."""
+    torch.set_num_threads(int(threads))
+    tune(torch.device("cpu"))
+    font, characters, labels = GlyphRenderer("bundled:source.otf"), bundled().train + bundled().held_out, 10
+    config = replace(make_model(int(filters)).config, embedding_num=labels)
+    model = Zi2ZiModel(config, is_training=False)
+    fold_norms(model.netG)
+    drawings = plan(characters, range(labels), Path(folder) / "drawn", "unicode_hex", "png")[: int(count)]
+    start = time.perf_counter()
+    assert len(list(draw_files(model, font, drawings, 16, False))) == int(count)
+    print(time.perf_counter() - start)
+    return 0
+
+
+def processes(filters: int, rounds: int) -> list[Row]:
+    """Two processes of one thread each under torchrun against one, each with a whole batch, turn by turn."""
+    found: dict[int, list[float]] = {1: [], 2: []}
+    for _ in range(max(1, rounds // 2)):
+        for count, speeds in found.items():
+            process = torchrun(count, "-m", "tests.ranks", filters, BATCH[filters] * count, cwd=ROOT)
+            out, err = process.communicate()
+            if process.returncode:
+                sys.exit(err)
+            speeds.append(float(out))
+    speeds = {count: statistics.median(speeds) for count, speeds in found.items()}
+    return [
+        {"what": f"step in {count} processes", "images/s": speed, "to one": speed / speeds[1]}
+        for count, speed in speeds.items()
+    ]
+
+
+def startup(filters: int, rounds: int) -> list[Row]:
+    """From the command to the first glyph, beside what `import torch` alone takes."""
+    with tempfile.TemporaryDirectory() as name:
+        flags = ["--ngf", str(filters), "--ndf", "2", "--image_size", "256", "--max_steps", "1", "--batch_size", "1"]
+        run = [sys.executable, str(ROOT / "train.py"), *flags, "--gpu_ids", "-1"]
+        subprocess.run(run, cwd=name, check=True, capture_output=True)
+        commands = {
+            "import torch": [sys.executable, "-c", "import torch"],
+            "one glyph": [sys.executable, str(ROOT / "infer.py"), "--gpu_ids", "-1", "--src_txt", "國"],
+            "--help": [sys.executable, str(ROOT / "infer.py"), "--help"],
+        }
+        timed = {
+            what: lambda command=command: subprocess.run(command, cwd=name, check=True, capture_output=True)
+            for what, command in commands.items()
+        }
+        seconds = interleaved(timed, rounds)
+    return [{"what": what, "s": taken} for what, taken in seconds.items()]
 
 
 SECTIONS = {
@@ -266,6 +352,9 @@ SECTIONS = {
     "checkpoint": checkpoints,
     "memory": memory,
     "growth": growth,
+    "growth_of_drawing": growth_of_drawing,
+    "processes": processes,
+    "startup": startup,
 }
 
 
@@ -280,24 +369,53 @@ def table(rows: list[Row]) -> str:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--what", nargs="+", choices=SECTIONS, default=list(SECTIONS), help="sections to run")
-    parser.add_argument("--filters", nargs="+", type=int, choices=BATCH, default=list(BATCH), help="widths to run")
+    parser.add_argument("--filters", nargs="+", type=int, choices=BATCH, default=[64, 16], help="widths to run")
     parser.add_argument("--threads", nargs="+", type=int, default=[1, torch.get_num_threads()], help="threads to use")
     parser.add_argument("--rounds", type=int, default=5, help="times that each is timed; the median counts")
     parser.add_argument("--json", help="write the figures to this file too")
+    parser.add_argument("--plot", help="draw what the section growth found into this PNG file")
     args = parser.parse_args()
     figures: list[Row] = []
+    tune(torch.device("cpu"))  # as train.py and infer.py do; the literal form has the same allocator
     for threads in dict.fromkeys(args.threads):
         torch.set_num_threads(threads)
-        peak = peak_flops()
-        print(f"\n{platform.machine()}, torch {torch.__version__}, {threads} threads: {peak / 1e9:.0f} GFLOP/s at most")
+        print(f"\n{platform.machine()}, torch {torch.__version__}, {threads} threads")
         for filters in args.filters:
             for what in args.what:
-                rows = SECTIONS[what](filters, args.rounds, peak)
+                rows = SECTIONS[what](filters, args.rounds)
                 print(f"\n{what}, {filters} filters\n{table(rows)}", flush=True)
-                figures += [{"threads": threads, "filters": filters, "peak GFLOP/s": peak / 1e9, **row} for row in rows]
+                figures += [{"threads": threads, "filters": filters, **row} for row in rows]
     if args.json:
         Path(args.json).write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+    if args.plot:
+        plot(figures, args.plot)
     return 0
+
+
+def plot(figures: list[Row], path: str) -> None:
+    """How cost grows: images/s over the image's side for each width, milliseconds and memory over drawings."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(10, 3.6), layout="constrained")
+    left, middle, right = figure.subplots(1, 3)
+    for filters in sorted({row["filters"] for row in figures}):
+        found = [row for row in figures if row["filters"] == filters and row.get("side")]
+        left.plot([row["side"] for row in found], [row["images/s"] for row in found], "o-", label=f"{filters} filters")
+    drawn = [row for row in figures if row.get("drawings")]
+    counts = [row["drawings"] for row in drawn]
+    middle.plot(counts, [row["ms a glyph"] for row in drawn], "o-")
+    right.plot(counts, [row["GB"] for row in drawn], "o-")
+    left.set(xscale="log", yscale="log", xlabel="pixels of a side", title="training, batch 4: images/s")
+    left.set_xticks(SIDES, map(str, SIDES), minor=False)
+    left.minorticks_off()
+    left.legend(fontsize="small")
+    for axes, title in ((middle, "drawing: ms a glyph"), (right, "drawing: GB of memory")):
+        axes.set(xscale="log", xlabel=f"glyphs drawn, {drawn[0]['filters']} filters" if drawn else "", title=title)
+        axes.set_ylim(bottom=0)
+    for axes in (left, middle, right):
+        axes.grid(alpha=0.3)
+    FigureCanvasAgg(figure).print_png(path)
 
 
 if __name__ == "__main__":

@@ -49,8 +49,9 @@ def literal_net(net: nn.Module) -> nn.Module:
 class LiteralModel:
     """The same model as `model`, from the same weights, trained by the plain step."""
 
-    def __init__(self, model: Zi2ZiModel):
+    def __init__(self, model: Zi2ZiModel, ema_decay: float | None = None):
         self.config = config = model.config
+        self.ema_decay = config.ema_decay if ema_decay is None else ema_decay
         self.netG, self.netD = literal_net(model.netG), literal_net(model.netD)
         self.shadow = {name: tensor.detach().clone() for name, tensor in self.netG.state_dict().items()}
         self.num_updates = 0
@@ -91,7 +92,7 @@ class LiteralModel:
     @torch.no_grad()
     def update_ema(self) -> None:
         """Tensor by tensor, as it is usually written."""
-        decay = min(self.config.ema_decay, (1 + self.num_updates) / (10 + self.num_updates))
+        decay = min(self.ema_decay, (1 + self.num_updates) / (10 + self.num_updates))
         for name, tensor in self.netG.state_dict().items():
             if tensor.is_floating_point():
                 self.shadow[name] = decay * self.shadow[name] + (1 - decay) * tensor

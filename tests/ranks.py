@@ -3,8 +3,14 @@
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
+
+import torch
+
+from model import Zi2ZiConfig, Zi2ZiModel
+from utils.distributed import joined, tune
 
 ROOT = Path(__file__).parent.parent
 THREADS = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
@@ -25,3 +31,29 @@ def torchrun(processes: int, *command: object, cwd: Path) -> subprocess.Popen:
 def launcher(processes: int) -> Sequence[str]:
     """The arguments of Python that are torchrun on this machine alone."""
     return ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)]
+
+
+def images_per_second(filters: int, batch_size: int, steps: int = 4) -> float | None:
+    """In each of several processes: how many images all of them train on in a second; the first returns it."""
+    tune(torch.device("cpu"))
+    with joined(torch.device("cpu")) as ranks:
+        torch.manual_seed(ranks.rank)
+        model = Zi2ZiModel(Zi2ZiConfig(ngf=filters, ndf=filters, embedding_num=1))
+        if ranks.count > 1:
+            model.distribute(ranks.wrap)
+        share = batch_size // ranks.count
+        batch = torch.zeros(share, dtype=torch.int64), *(torch.rand(2, share, 1, 256, 256) * 2 - 1)
+        for step in range(1 + steps):
+            if step == 1:
+                ranks.most(0)  # all of them are through with the first
+                start = time.perf_counter()
+            model.set_input(*batch)
+            model.optimize_parameters()
+        ranks.most(0)
+        return batch_size * steps / (time.perf_counter() - start) if ranks.is_main else None
+
+
+if __name__ == "__main__":
+    speed = images_per_second(int(sys.argv[1]), int(sys.argv[2]))
+    if speed is not None:
+        print(speed)
