@@ -112,21 +112,26 @@ def train(filters: int, rounds: int) -> list[Row]:
     """The whole step, without blur, with it in G, and in both; and the literal form of each."""
     batch = make_batch(BATCH[filters])
     needed = needed_operations(filters) * BATCH[filters]
-    steps: dict[str, Callable[[], Any]] = {}
-    for name, blur in BLURS.items():
-        model = make_model(filters, **blur)
-        literal = LiteralModel(model)
-        steps[name] = fast_step(model, batch)
-        steps[f"literal {name}"] = lambda literal=literal: literal.step(*batch)
-    own = {name: operations(step) for name, step in steps.items()}
-    seconds = interleaved({"peak": matrix_product(), **steps}, rounds)
-    peak = 2 * 2048**3 / seconds.pop("peak")
     rows = []
-    for name, taken in seconds.items():
-        base = seconds[name if name.startswith("literal") else f"literal {name}"]
-        row = {"what": f"step, {name}", "images/s": BATCH[filters] / taken, "ratio": base / taken}
-        row |= {"peak": needed / taken / peak, "own peak": own[name] / taken / peak}
-        rows.append(row | {"to plain": taken / seconds["plain"], "peak GFLOP/s": peak / 1e9})
+    for name, blur in BLURS.items():
+        literal = LiteralModel(make_model(filters, **blur))
+        steps: dict[str, Callable[[], Any]] = {
+            name: fast_step(make_model(filters, **blur), batch),
+            f"literal {name}": lambda literal=literal: literal.step(*batch),
+        }
+        own = {way: operations(step) for way, step in steps.items()}
+        timed = {"peak": matrix_product(), "plain": fast_step(make_model(filters), batch), **steps}
+        seconds = interleaved(timed, rounds)
+        peak = 2 * 2048**3 / seconds["peak"]
+        for way in steps:
+            taken = seconds[way]
+            row = {
+                "what": f"step, {way}",
+                "images/s": BATCH[filters] / taken,
+                "ratio": seconds[f"literal {name}"] / taken,
+            }
+            row |= {"peak": needed / taken / peak, "own peak": own[way] / taken / peak}
+            rows.append(row | {"to plain": taken / seconds["plain"], "peak GFLOP/s": peak / 1e9})
     return rows
 
 
