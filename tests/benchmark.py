@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch.utils.benchmark import Timer
+from torch.utils.benchmark.utils.timer import timer
 from torch.utils.flop_counter import FlopCounterMode
 
 from model import Zi2ZiConfig, Zi2ZiModel, fold_norms
@@ -50,13 +50,12 @@ Row = dict[str, Any]
 
 def interleaved(timed: dict[str, Callable[[], Any]], rounds: int) -> dict[str, float]:
     """The median seconds of each function, after a round to warm up: in every round each has its turn."""
-    timers = {
-        name: Timer("run()", globals={"run": run}, num_threads=torch.get_num_threads()) for name, run in timed.items()
-    }
     found: dict[str, list[float]] = {name: [] for name in timed}
     for number in range(rounds + 1):
-        for name, timer in timers.items():
-            seconds = timer.timeit(1).mean
+        for name, run in timed.items():
+            start = timer()  # once the device has done what it was given before
+            run()
+            seconds = timer() - start
             if number:
                 found[name].append(seconds)
     return {name: statistics.median(seconds) for name, seconds in found.items()}
