@@ -423,7 +423,7 @@ def plot(figures: list[Row], path: str) -> None:
     left.legend(fontsize="small")
     for axes, title in ((middle, "drawing: ms a glyph"), (right, "drawing: GB of memory")):
         axes.set(xscale="log", xlabel=f"glyphs drawn, {drawn[0]['filters']} filters" if drawn else "", title=title)
-        axes.set_ylim(bottom=0)
+        axes.set_ylim(0, 1.25 * axes.get_ylim()[1])
     for axes in (left, middle, right):
         axes.grid(alpha=0.3)
     FigureCanvasAgg(figure).print_png(path)
