@@ -17,7 +17,7 @@ from tests.conftest import TINY_FLAGS, run_train, tiny_batch, tiny_model
 from tests.ranks import ROOT, torchrun
 from utils.cli import UserError
 from utils.dataset import ResumableSampler
-from utils.distributed import Ranks, choose_device, joined
+from utils.distributed import Ranks, choose_device, drawing_batch, joined
 
 FLAGS = [*TINY_FLAGS, "--norm_type", "instance", "--dropout", "0", "--checkpoint_steps", "3"]
 STEPS = 3
@@ -172,6 +172,11 @@ def test_each_process_takes_a_device_of_its_own(monkeypatch):
     monkeypatch.setenv("LOCAL_RANK", "0")
     with pytest.raises(UserError, match=r"torchrun --nproc_per_node 2 .* --gpu_ids 0 1"):
         choose_device(["0,1"])
+
+
+def test_a_gpu_draws_more_at_once_the_smaller_the_images():
+    assert [drawing_batch("cuda", size) for size in (128, 256, 512, 1024)] == [256, 64, 16, 4]
+    assert drawing_batch("cpu", 128) == drawing_batch("cpu", 1024) == 16
 
 
 def test_one_process_is_a_case_of_many():

@@ -62,6 +62,11 @@ def default_amp(device: torch.device) -> str:
     return "bf16" if torch.cuda.get_device_capability(device) >= (8, 0) else "fp16"
 
 
+def drawing_batch(device_type: str, image_size: int) -> int:
+    """How many characters to draw at once: on the CPU more gain nothing, a GPU is kept busy by 64 of 256 px."""
+    return max(1, 64 * 256**2 // image_size**2) if device_type == "cuda" else 16
+
+
 def tune(device: torch.device) -> None:
     """Let a GPU multiply in TF32 and try out its convolution algorithms; sizes don't change in a training.
 
