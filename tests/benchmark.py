@@ -1,6 +1,6 @@
 """How fast the program is, beside the plain way to write it, timed turn by turn in the same process.
 
-    python -m tests.benchmark                       # everything, one thread and all of them: about half an hour
+    python -m tests.benchmark                       # everything, with one thread and with all: it takes long
     python -m tests.benchmark --what train --filters 64 --threads 1
     python -m tests.benchmark --json figures.json
 

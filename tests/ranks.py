@@ -4,7 +4,6 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -13,24 +12,20 @@ from model import Zi2ZiConfig, Zi2ZiModel
 from utils.distributed import joined, tune
 
 ROOT = Path(__file__).parent.parent
+TORCHRUN = ["-m", "torch.distributed.run", "--standalone"]  # on this machine alone
 THREADS = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
 
 def torchrun(processes: int, *command: object, cwd: Path) -> subprocess.Popen:
     """Start `command`, a script and its flags, in so many processes of one thread; they find a free port themselves."""
     return subprocess.Popen(
-        [sys.executable, *launcher(processes), *map(str, command)],
+        [sys.executable, *TORCHRUN, "--nproc_per_node", str(processes), *map(str, command)],
         cwd=cwd,
         env={**os.environ, **THREADS, "PYTHONPATH": str(ROOT)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
-
-
-def launcher(processes: int) -> Sequence[str]:
-    """The arguments of Python that are torchrun on this machine alone."""
-    return ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)]
 
 
 def images_per_second(filters: int, batch_size: int, steps: int = 4) -> float | None:

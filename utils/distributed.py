@@ -63,7 +63,7 @@ def default_amp(device: torch.device) -> str:
 
 
 def drawing_batch(device_type: str, image_size: int) -> int:
-    """How many characters to draw at once: on the CPU more gain nothing, a GPU is kept busy by 64 of 256 px."""
+    """How many characters to draw at once: on the CPU more gain nothing; a GPU gets the pixels of 64 of 256 px."""
     return max(1, 64 * 256**2 // image_size**2) if device_type == "cuda" else 16
 
 
