@@ -17,7 +17,7 @@ from utils.cli import (
     resolve,
     run_script,
     say,
-    step_or_latest,
+    step_latest_or_best,
 )
 
 if TYPE_CHECKING:  # the rest needs torch, and --help must not wait for that
@@ -62,11 +62,12 @@ def build_parser() -> Parser:
     flag(how, "run_all_label", "draw every label", action="store_true")
     flag(how, "weights", "auto (EMA where there is one), ema or raw", choices=("auto", "ema", "raw"))
     flag(how, "compare", "also draw raw and EMA weights side by side, and score both", action="store_true")
+    flag(how, "legibility", "score how many glyphs an OCR reads (needs rapidocr, onnxruntime)", action="store_true")
     flag(how, "batch_size", "characters drawn at once (default: 16 on the CPU, more on a GPU)", type=at_least(1, 8192))
 
     where = parser.add_argument_group("where")
     flag(where, "experiment_dir", "folder of the experiment")
-    flag(where, "resume", "checkpoint to draw with: latest, or a step", type=step_or_latest)
+    flag(where, "resume", "checkpoint to draw with: latest, best, or a step", type=step_latest_or_best)
     flag(where, "gpu_ids", "CUDA device, -1 for the CPU, or mps (default: 0)", nargs="+", metavar="ID")
     flag(where, "infer_dir", "folder for the drawings (default: EXPERIMENT_DIR/infer)")
     flag(where, "image_ext", "png, jpg, bmp or tif", choices=("png", "jpg", "bmp", "tif"))
@@ -121,14 +122,19 @@ def prepare(
     from utils import checkpoint
     from utils.distributed import drawing_batch, tune
     from utils.experiment import Paths, read_config
+    from utils.legibility import glyph_reader
+    from utils.quality import find_best
     from utils.weights import find_kinds, foreign_config, weights_folder
 
     tune(device)
     paths = Paths(Path(args.experiment_dir))
+    if args.resume == "best":
+        args.resume = str(find_best(paths.quality_csv, checkpoint.all_steps(paths.checkpoint)))
     config, checkpoints = read_config(paths), weights_folder(paths, args.resume)
     if config is None and not checkpoints.is_dir():
         raise UserError(f"{paths.config}: no such file; train first, or point --experiment_dir to an experiment")
     say(warning)
+    args.read = glyph_reader() if args.legibility else None
     kinds = ["raw", "ema"] if args.compare else [args.weights]
     if config is None:
         found, said = find_kinds(checkpoints, args.resume, kinds)
@@ -193,6 +199,8 @@ def choose_job(args: argparse.Namespace, config: dict, folder: Path) -> Job:
     from utils.experiment import data_from_config
 
     known, characters = config["data"], choose_characters(args)
+    if args.legibility and (args.obj_path is not None or known["kind"] == "records"):
+        raise UserError("--legibility needs to know the characters, which pairs side by side don't tell")
     if args.obj_path is not None:
         if characters is not None or args.label or args.run_all_label or args.src_font:
             raise UserError("--obj_path draws pairs under their own labels: leave out texts, labels and --src_font")
@@ -281,7 +289,9 @@ def compare(
 
     sheet = folder / ("compare.png" if args.compare else "sheet.png")
     pairs = [(item.label, item.key) for item in job.drawings]
-    scores = drawing.compare(models, job.source, job.truth, pairs, sheet, args.batch_size, caption)
+    scores = drawing.compare(
+        models, job.source, job.truth, pairs, sheet, args.batch_size, caption, bool(args.compare), args.read
+    )
     for heading, values in scores.items():
         say(f"{heading}: " + ", ".join(f"{name} {value:.4f}" for name, value in values.items()))
     if scores:

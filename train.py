@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from utils.cli import Parser, UserError, add_flag, at_least, run_script, say, step_or_latest
+from utils.cli import Parser, UserError, add_flag, at_least, run_script, say, step_latest_or_best
 from utils.options import (
     AMP,
     DEFAULTS,
@@ -42,6 +42,7 @@ def build_parser() -> Parser:
     flag(data, "data_dir", "pairs side by side: a folder with train.obj or pictures (default: EXPERIMENT_DIR/data)")
     flag(data, "charset", "big5_1, big5, gb2312_1, gb2312, jis_1, ksx1001 or a text file (default: all shared Han)")
     flag(data, "split_ratio", "share of the characters that is held out, 0 to 0.9", type=float)
+    flag(data, "val_ratio", "share of the others that chooses the best checkpoint, 0: none, up to 0.9", type=float)
     flag(data, "augment", "scale and shift both glyphs of a pair alike")
     flag(
         data, "num_workers", "processes that render glyphs (default 0 on the CPU, else up to 4)", type=at_least(0, 256)
@@ -84,12 +85,13 @@ def build_parser() -> Parser:
     run = parser.add_argument_group("run")
     flag(run, "experiment_dir", "folder of the experiment")
     flag(run, "gpu_ids", "CUDA device, -1 for the CPU, or mps (default: 0)", nargs="+", metavar="ID")
-    flag(run, "resume", "go on from a checkpoint: latest, or a step", type=step_or_latest)
+    flag(run, "resume", "go on from a checkpoint: latest, best, or a step", type=step_latest_or_best)
     flag(run, "overwrite", "start anew where an experiment is already, deleting it", action="store_true")
     flag(run, "checkpoint_steps", "steps between checkpoints", type=at_least(1))
-    flag(run, "keep_checkpoints", "checkpoints to keep", type=at_least(1))
+    flag(run, "keep_checkpoints", "newest checkpoints to keep, beside the best", type=at_least(1))
     flag(run, "checkpoint_only_last", "the same as --keep_checkpoints 1", action="store_true")
-    flag(run, "sample_steps", "steps between sheets of held-out characters", type=at_least(1))
+    flag(run, "sample_steps", "steps between sheets of held-out characters, and between scores", type=at_least(1))
+    flag(run, "early_stop", "scores in a row without a gain that end the run; 0: never", type=at_least(0))
     return parser
 
 
@@ -132,7 +134,8 @@ def prepare(
     from utils import checkpoint
     from utils.distributed import default_amp, tune
     from utils.experiment import FORMAT, read_config, write_json
-    from utils.training import Trainer, check_parts
+    from utils.train_state import check_parts
+    from utils.training import Trainer
 
     device = ranks.device
     steps = find_resume_steps(args, paths)
@@ -181,6 +184,7 @@ def prepare(
         write_json(paths.config, content)
 
     trainer = Trainer(model, data, options, paths, on_change=record, ranks=ranks)
+    say(trainer.validation_line())
     trainer.check_disk()
     if pretrained:
         trainer.start_from(pretrained, step=0 if options.fine_tune else pretrained.step)
@@ -212,6 +216,7 @@ def find_resume_steps(args: argparse.Namespace, paths: "Paths") -> list[int]:
         UserError: when starting would overwrite an experiment, or the step asked for is not there.
     """
     from utils import checkpoint
+    from utils.quality import find_best
     from utils.weights import foreign_steps
 
     steps = checkpoint.steps_with(paths.checkpoint, checkpoint.STATE)
@@ -223,6 +228,8 @@ def find_resume_steps(args: argparse.Namespace, paths: "Paths") -> list[int]:
         return []
     if args.overwrite:
         raise UserError("--resume and --overwrite contradict each other")
+    if args.resume == "best":
+        args.resume = str(find_best(paths.quality_csv, steps))
     if foreign_steps(paths):
         return []
     if args.resume == "latest":
@@ -260,8 +267,9 @@ def set_aside_later(paths: "Paths", step: int) -> str | None:
     folder = checkpoint.folder_aside(paths.checkpoint, step, later)
     folder.mkdir(exist_ok=True)
     steps = sorted({int(path.name.partition("_")[0]) for path in later})
-    if paths.losses_csv.is_file():
-        write_whole(folder / f"losses_to_{steps[-1]}.csv", paths.losses_csv.read_bytes())
+    for table in (paths.losses_csv, paths.quality_csv):
+        if table.is_file():
+            write_whole(folder / f"{table.stem}_to_{steps[-1]}.csv", table.read_bytes())
     checkpoint.set_aside(later, folder)
     return f"what is later than step {step} is now in {folder}: {', '.join(f'step {number}' for number in steps)}"
 
@@ -343,7 +351,8 @@ def clear(paths: "Paths") -> None:
     from utils import checkpoint
 
     checkpoint.clear(paths.checkpoint)
-    for path in (paths.losses_csv, paths.losses_png, paths.config, *paths.sample.glob("[0-9]*.png")):
+    tables = (paths.losses_csv, paths.losses_png, paths.quality_csv, paths.quality_png, paths.report)
+    for path in (*tables, paths.config, *paths.sample.glob("[0-9]*.png")):
         path.unlink(missing_ok=True)
 
 

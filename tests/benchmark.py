@@ -35,7 +35,7 @@ from utils.distributed import tune
 from utils.drawing import draw_files, plan
 from utils.font_data import FontData
 from utils.render import GlyphRenderer
-from utils.training import random_state
+from utils.train_state import random_state
 
 BATCH = {64: 4, 32: 8, 16: 16, 8: 16}  # images in a step, by the filters of the first level
 BLURS = {"plain": {}, "g_blur": {"g_blur": True}, "g_blur d_blur": {"g_blur": True, "d_blur": True}}

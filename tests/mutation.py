@@ -315,7 +315,7 @@ def read_weights(path: Path) -> None:
     import train
     from model import Zi2ZiConfig, Zi2ZiModel
     from utils import checkpoint, weights
-    from utils.training import check_parts
+    from utils.train_state import check_parts
 
     if path.stem.endswith(("net_G", "net_D", "net_G_EMA")):
         data = FontData.from_fonts("bundled:source.otf", ["bundled:target.ttf"] * 2, [], None, 0.1, 0)
@@ -347,7 +347,7 @@ def read_config_file(path: Path) -> None:
     config = read_config(Paths(path.parent))
     check_recorded(train.build_parser(), config["training"], str(path))
     data = data_from_config(config["data"])
-    data.render_pairs(data.sheet_pairs(5), 64)
+    data.render_pairs(data.some_pairs(5), 64)
     try:
         Zi2ZiConfig(**config["model"])
     except (TypeError, ValueError) as error:

@@ -66,7 +66,8 @@ def glyphs(count=3):
 
 def test_metrics_of_a_perfect_drawing():
     true = glyphs()
-    assert metrics.score(true, true) == {"l1": 0, "psnr": 100, "ssim": 1, "ink_iou": 1, "stray_specks": 0}
+    perfect = {"l1": 0, "psnr": 100, "ssim": 1, "ink_iou": 1, "edge_distance": 0, "greyness": 1}
+    assert metrics.score(true, true) == perfect | {"stray_specks": 0, "stray_holes": 0}
 
 
 def test_metrics_of_known_errors():
@@ -96,6 +97,35 @@ def test_stray_specks_touch_no_ink_and_have_a_size():
     drawn[0, 20:23, 12:14] = 0  # touches the true ink
     drawn[1, 2, 2] = drawn[1, 3, 3] = drawn[1, 4, 4] = drawn[1, 5, 5] = 0  # one diagonal component
     assert metrics.stray_specks(drawn, true) == 1.0
+
+
+def test_a_hole_is_paper_within_the_true_ink():
+    true = np.full((1, 32, 32), 255, np.uint8)
+    true[0, 4:28, 4:28] = 0
+    drawn = true.copy()
+    drawn[0, 8:10, 8:10] = 255  # a hole
+    drawn[0, 14, 14] = 255  # too small to count
+    drawn[0, 20:28, 20:24] = 255  # open to the paper around
+    assert metrics.stray_holes(drawn, true) == 1.0
+    assert metrics.stray_holes(true, drawn) == 0.0
+
+
+def test_the_edge_distance_is_that_of_a_moved_outline():
+    true = np.full((1, 32, 32), 255, np.uint8)
+    true[0, 10:20, 10] = 0  # a line, which is all outline
+    assert metrics.edge_distance(np.roll(true, 3, axis=2), true) == 3.0
+    paper = np.full_like(true, 255)
+    assert metrics.edge_distance(paper, true) == 32.0
+    assert metrics.edge_distance(paper, paper) == 0.0
+
+
+def test_greyness_is_relative_to_the_target():
+    true = np.full((2, 8, 8), 255, np.uint8)
+    true[:, 2:6, 2:6] = 0
+    true[:, 2, 2:6] = 128  # four grey pixels in each
+    drawn = true.copy()
+    drawn[0, 3:5, 2:6] = 128
+    assert metrics.greyness(drawn, true) == 2.0
 
 
 def test_shift_consistency_is_zero_for_a_function_of_the_pixel():

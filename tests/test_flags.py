@@ -29,13 +29,13 @@ TRAIN_FLAGS = {
     **{"norm_type": "instance", "up_mode": "upsample", "g_blur": True, "d_blur": True, "dropout": "0.1"},
     **{"epoch": "1", "max_steps": "3", "batch_size": "3", "accum_steps": "2", "lr": "0.01", "lr_D": "0.01"},
     **{"L1_penalty": "1", "Lconst_penalty": "0", "Lcategory_penalty": "9", "ema_decay": "0.01", "random_seed": "5"},
-    **{"checkpoint_steps": "1", "sample_steps": "1", "amp": "bf16"},
+    **{"checkpoint_steps": "1", "sample_steps": "1", "amp": "bf16", "val_ratio": "0.3"},
 }
 # Flags that need a run of their own, below.
 TESTED_APART = {
     *("experiment_dir", "gpu_ids", "resume", "overwrite", "keep_checkpoints", "checkpoint_only_last"),
     *("num_workers", "max_minutes", "schedule", "dst_imgs", "data_dir", "fine_tune", "freeze_encoder"),
-    "compile",
+    *("compile", "early_stop"),
 }
 INFER_FLAGS = {
     *(
@@ -48,6 +48,7 @@ INFER_FLAGS = {
         "run_all_label",
         "weights",
         "compare",
+        "legibility",
         "batch_size",
     ),
     *("experiment_dir", "resume", "gpu_ids", "infer_dir", "image_ext", "filename_rule", "skip_exist"),
@@ -210,7 +211,9 @@ def test_help_needs_no_torch(script):
         ("train", "--embedding_num 0", "embedding_num 0 has no room for 1"),
         ("train", "--gpu_ids 0 1", "one process works on one device"),
         ("train", "--gpu_ids first", "gpu_ids first: expected a number"),
-        ("train", "--resume newest", "neither 'latest' nor a step"),
+        ("train", "--resume newest", "neither 'latest' nor 'best' nor a step"),
+        ("train", "--resume best", "scores no checkpoint"),
+        ("train", "--val_ratio 1", "val_ratio 1.0 is not in 0 to 0.9"),
         ("train", "--resume 10", "no complete step 10"),
         ("train", "--resume latest --overwrite", "contradict"),
         ("train", "--checkpoint_only_last --keep_checkpoints 2", "contradicts --keep_checkpoints 2"),

@@ -68,7 +68,8 @@ def test_the_two_commands_leave_a_whole_experiment(tmp_path):
     root = tmp_path / "experiments" / "default"
     files = {str(path.relative_to(root)) for path in root.rglob("*") if path.is_file()}
     parts = {f"checkpoint/6_{part}.pth" for part in ("net_G", "net_D", "net_G_EMA", "state")}
-    assert files == parts | {"config.json", "losses.csv", "losses.png", "sample/000006.png"}
+    tables = {"losses.csv", "losses.png", "quality.csv", "quality.png", "report.md"}
+    assert files == parts | tables | {"config.json", "sample/000006.png"}
     assert "WARNING: no CUDA device" in done.stdout or torch.cuda.is_available()
     assert "540 characters to train on, 60 held out" in done.stdout
     assert [line.split(",")[0] for line in (root / "losses.csv").read_text().split()][1:] == list("123456")

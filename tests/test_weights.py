@@ -168,7 +168,7 @@ def small_port(folder: Path, step: int = 100) -> tuple[dict, dict]:
 def test_training_goes_on_from_an_earlier_port(where, tmp_path, capsys):
     root = tmp_path / "run"
     before, _ = small_port(root / where)
-    flags = ["--experiment_dir", str(root), *map(str, SMALL_PORT), "--keep_checkpoints", "1"]
+    flags = ["--experiment_dir", str(root), *map(str, SMALL_PORT), "--keep_checkpoints", "1", "--val_ratio", "0"]
     with pytest.raises(SystemExit):
         train.main([*flags, "--max_steps", "102"])
     assert "--resume 100 goes on from them" in capsys.readouterr().err

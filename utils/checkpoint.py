@@ -105,13 +105,13 @@ def _write(content: Mapping[str, Any], file: BinaryIO) -> None:
         raise
 
 
-def retain(folder: Path, keep: int) -> None:
-    """Delete all but the newest `keep` complete steps; weights without a state file may be the user's own.
+def retain(folder: Path, keep: int, best: int | None = None) -> None:
+    """Delete all complete steps but the newest `keep` and the `best`; weights without a state file may be the user's.
 
     The state file goes first, so that a reader finds a whole step or none, but under its temporary name:
     should the deletion be cut off, `remove_cut` goes on with it.
     """
-    for step in steps_with(folder, STATE)[:-keep]:
+    for step in [step for step in steps_with(folder, STATE)[:-keep] if step != best]:
         state = part_path(folder, step, STATE)
         others = [part_path(folder, step, part) for part in (GENERATOR, DISCRIMINATOR, EMA_GENERATOR)]
         patiently(lambda state=state: state.replace(temporary_of(state)))
@@ -122,7 +122,7 @@ def retain(folder: Path, keep: int) -> None:
 def clear(folder: Path) -> None:
     """Delete every checkpoint, also those set aside, and what an interrupted write left."""
     remove_stray(folder)
-    for path in (*folder.glob("*.pth"), *folder.glob("after_*/*.pth"), *folder.glob("after_*/losses_to_*.csv")):
+    for path in (*folder.glob("*.pth"), *folder.glob("after_*/*.pth"), *folder.glob("after_*/*_to_*.csv")):
         if FILE_NAME.fullmatch(path.name) or path.suffix == ".csv":
             path.unlink()
     for path in folder.glob("after_*"):

@@ -142,10 +142,10 @@ def at_least(minimum: int, most: int = 2**63 - 1):
     return integer
 
 
-def step_or_latest(text: str) -> str:
-    """An argparse type for --resume: `latest` or a step."""
-    if text != "latest" and not re.fullmatch(r"[0-9]{1,18}", text):
-        raise argparse.ArgumentTypeError(f"{abbreviate(repr(text))} is neither 'latest' nor a step number")
+def step_latest_or_best(text: str) -> str:
+    """An argparse type for --resume: `latest`, `best` or a step."""
+    if text not in ("latest", "best") and not re.fullmatch(r"[0-9]{1,18}", text):
+        raise argparse.ArgumentTypeError(f"{abbreviate(repr(text))} is neither 'latest' nor 'best' nor a step number")
     return text
 
 

@@ -20,6 +20,7 @@ from utils.render import Movement
 
 SCALE = (0.92, 1.06)  # augmentation: range of a glyph's size,
 SHIFT = 0.03  # and of its place, as a share of the canvas
+MOST_VALIDATED = 64  # characters that choose the best checkpoint
 
 Item = tuple[int, np.ndarray, np.ndarray]  # label, source, target
 Pair = tuple[int, str | int]  # label, and the character or, in records, the number of the record
@@ -70,7 +71,7 @@ class PairData(ABC):
         sources, targets = zip(*(self.render_pair(pair, image_size) for pair in pairs), strict=True)
         return np.stack(sources), np.stack(targets)
 
-    def sheet_pairs(self, count: int) -> list[Pair]:
+    def some_pairs(self, count: int) -> list[Pair]:
         """`count` held-out pairs, evenly spread; training pairs where nothing is held out."""
         pairs = self.held_out_pairs or self.train_pairs
         return [pairs[i * len(pairs) // count] for i in range(count)] if len(pairs) > count else pairs
@@ -87,6 +88,17 @@ def split_held_out(keys: Sequence, ratio: float, seed: int) -> tuple[list, list]
     return [key for key in keys if key not in held_out], [key for key in keys if key in held_out]
 
 
+def split_validation(pairs: Sequence[Pair], ratio: float, seed: int) -> tuple[list[Pair], list[Pair]]:
+    """Part the pairs to train on once more: those that are trained on, and those that choose the best checkpoint.
+
+    By character, the same for every label: at most MOST_VALIDATED of them, none where `ratio` comes to less than one.
+    """
+    keys = sorted({key for _, key in pairs})
+    count = min(round(ratio * len(keys)), MOST_VALIDATED, len(keys) - 1)
+    chosen = set(random.Random(f"validation {seed}").sample(keys, max(count, 0)))
+    return [pair for pair in pairs if pair[1] not in chosen], [pair for pair in pairs if pair[1] in chosen]
+
+
 class TrainingPairs(Dataset):
     """Pairs rendered when they are asked for: nothing is prepared, nothing is kept in memory.
 
@@ -99,9 +111,16 @@ class TrainingPairs(Dataset):
         UserError: when `data` has nothing to train on.
     """
 
-    def __init__(self, data: PairData, image_size: int, augment: bool = False, seed: int = 0):
+    def __init__(
+        self,
+        data: PairData,
+        image_size: int,
+        augment: bool = False,
+        seed: int = 0,
+        pairs: Sequence[Pair] | None = None,  # a part of the pairs to train on
+    ):
         self.data = data
-        self.pairs = data.train_pairs
+        self.pairs = data.train_pairs if pairs is None else pairs
         self.image_size = image_size
         self.augment = augment
         self.seed = seed

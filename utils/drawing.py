@@ -22,10 +22,12 @@ from utils.charset import codepoint_name
 from utils.dataset import Pair, PairData
 from utils.experiment import write_json
 from utils.images import save_image, save_sheet, to_float, to_grey, to_uint8
+from utils.legibility import Reader, legibility
 
 SHEET_GLYPHS = 60  # most glyphs on a sheet
 MOST_WRITERS = 4  # threads that render and write beside the network
 COMPARED_GLYPHS = 200  # most glyphs that are scored
+SHIFTED_GLYPHS = 16  # of them those whose sources are moved to see what changes
 
 
 def is_safe_name(character: str) -> bool:
@@ -79,6 +81,12 @@ def images_of(model: Any, source: np.ndarray, labels: Sequence[int]) -> np.ndarr
     """Draw uint8 [N, S, S] in the given labels, to the same; [N, S, S, 3] for a model in colour."""
     pixels = to_float(torch.from_numpy(source).to(model.device), model.config.input_nc)
     return to_uint8(model.sample(pixels, torch.tensor(labels)))
+
+
+def shift_change(model: Any, source: np.ndarray, labels: Sequence[int]) -> float:
+    """How much a drawing changes when its source, uint8 [N, S, S], moves by a pixel: `metrics.shift_consistency`."""
+    pixels = to_float(torch.from_numpy(source).to(model.device), model.config.input_nc)
+    return round(metrics.shift_consistency(lambda x: model.sample(x, torch.tensor(labels)), pixels), 5)
 
 
 def draw_files(
@@ -166,11 +174,14 @@ def compare(
     path: Path,
     batch_size: int,
     caption: str,
+    with_shift: bool = False,
+    read: Reader | None = None,
 ) -> dict[str, dict[str, float]]:
     """Draw pairs with each model, write a sheet (source | each model | target), and score each model.
 
     `models` maps a heading to a model. Characters that a target lacks have no target to score
-    against and no column for it; at most 200 pairs, evenly spread, are drawn.
+    against and no column for it; at most 200 pairs, evenly spread, are drawn. `with_shift` adds the change
+    under a shift of the source, `read` the legibility, also of the targets.
     """
     pairs = [pair for pair in pairs if source.covers(pair[1])]
     known = [pair for pair in pairs if truth is not None and truth.has_target(pair)]
@@ -191,6 +202,15 @@ def compare(
         columns["target"] = truth.render_pairs(chosen, size)[1]
         target = to_grey(columns["target"])
         scores = {heading: metrics.score(to_grey(columns[heading]), target) for heading in models}
+        if with_shift:
+            labels = [label for label, _ in chosen[:SHIFTED_GLYPHS]]
+            for heading, model in models.items():
+                scores[heading]["shift_change"] = shift_change(model, columns["source"][:SHIFTED_GLYPHS], labels)
+        if read is not None:
+            characters = [key for _, key in chosen]
+            for heading in models:
+                scores[heading]["legibility"] = legibility(read, to_grey(columns[heading]), characters)
+            scores["target"] = {"legibility": legibility(read, target, characters)}
     shown = np.linspace(0, len(chosen) - 1, min(len(chosen), SHEET_GLYPHS)).astype(int)
     path.parent.mkdir(parents=True, exist_ok=True)
     save_sheet({heading: images[shown] for heading, images in columns.items()}, path, blocks=4, caption=[caption])

@@ -47,6 +47,18 @@ class Paths:
     def losses_png(self) -> Path:
         return self.root / "losses.png"
 
+    @property
+    def quality_csv(self) -> Path:
+        return self.root / "quality.csv"
+
+    @property
+    def quality_png(self) -> Path:
+        return self.root / "quality.png"
+
+    @property
+    def report(self) -> Path:
+        return self.root / "report.md"
+
     def sample_sheet(self, step: int) -> Path:
         return self.sample / f"{step:06d}.png"
 

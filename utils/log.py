@@ -1,4 +1,4 @@
-"""What a run says: the progress line, losses.csv and losses.png."""
+"""What a run says: the progress line, tables with a row a step (losses.csv), and their curves."""
 
 import contextlib
 import io
@@ -28,31 +28,71 @@ class NonFinite(Failure):
         super().__init__(f"step {step}: {what} is not a finite number: try a lower --lr, with --resume latest")
 
 
-class LossLog:
-    """losses.csv: one row a step, kept on the device until `flush` reads them all at once.
+class StepTable:
+    """A .csv file with one row a step, the step in the first column, appended to while a run goes on.
 
-    A log opened at step n keeps the rows up to n and drops what a lost run wrote after it, and what is
-    damaged; `said` tells of the latter. `mean` averages the losses over the processes that train together,
-    of which those without a path write nothing.
+    A table opened at step n keeps the rows up to n and drops what a lost run wrote after it, and what is
+    damaged. `kept` is how many there are.
     """
 
-    def __init__(self, path: Path | None, step: int, mean: Callable[[Tensor], Tensor] = Tensor.cpu):
+    def __init__(self, path: Path, step: int):
         self.path = path
-        self.mean = mean
-        self.said: str | None = None
-        self._pending: list[tuple[int, float, float, Mapping[str, Tensor]]] = []
+        self.kept = 0
         self._header: list[str] | None = None
-        if path is None:
-            return
         if step and path.is_file():
             self._header = read_header(path)
             rows = (row for row in read_rows(path) if int(row[0]) <= step)
             write_whole(path, lambda file: file.writelines(map(_line, itertools.chain([self._header], rows))))
-            kept = sum(1 for _ in read_rows(path))
-            if kept < step:
-                self.said = f"{path} has {kept} of {step} steps: the others are damaged or were never written"
+            self.kept = sum(1 for _ in read_rows(path))
         else:
             write_whole(path, b"")
+
+    def append(self, header: list[str], rows: Sequence[Sequence[str]]) -> None:
+        """Add rows; a table of other columns is moved out of the way.
+
+        Raises:
+            OSError: naming the file; no half a row is left then.
+        """
+        self._settle_header(header)
+        lines = b"".join(map(_line, rows))
+        with naming(self.path), self.path.open("ab", buffering=0) as file:
+            size, written = file.tell(), 0
+            try:
+                while written < len(lines):
+                    written += file.write(lines[written:])
+            except OSError:
+                with contextlib.suppress(OSError):
+                    file.truncate(size)
+                raise
+
+    def _settle_header(self, header: list[str]) -> None:
+        """Write the header of a new table; a damaged one is mended."""
+        if self._header == header:
+            return
+        rows = list(read_rows(self.path)) if self._header else []
+        if rows and len(self._header) != len(header):
+            self.path.replace(self.path.with_name(f"{self.path.stem}_to_{rows[-1][0]}.csv"))
+            rows = []
+        write_whole(self.path, b"".join(map(_line, [header, *rows])))
+        self._header = header
+
+
+class LossLog:
+    """losses.csv: one row a step, kept on the device until `flush` reads them all at once.
+
+    `said` tells of rows that should be there at its beginning and are not. `mean` averages the losses over the
+    processes that train together, of which those without a path write nothing.
+    """
+
+    def __init__(self, path: Path | None, step: int, mean: Callable[[Tensor], Tensor] = Tensor.cpu):
+        self.mean = mean
+        self.said: str | None = None
+        self._pending: list[tuple[int, float, float, Mapping[str, Tensor]]] = []
+        existed = path is not None and path.is_file()
+        self._table = StepTable(path, step) if path is not None else None
+        if step and existed and self._table.kept < step:
+            kept = self._table.kept
+            self.said = f"{path} has {kept} of {step} steps: the others are damaged or were never written"
 
     def add(self, step: int, epoch: float, lr: float, losses: Mapping[str, Tensor]) -> None:
         """Remember the losses of a step; nothing is read from the device."""
@@ -77,33 +117,10 @@ class LossLog:
             [str(step), f"{epoch:.4f}", f"{lr:.6g}", *(f"{value:.6g}" for value in row)]
             for (step, epoch, lr, _), row in zip(self._pending, values, strict=True)
         ]
-        if self.path is not None:
-            self._settle_header(["step", "epoch", "lr", *names])
-            self._append(b"".join(map(_line, rows)))
+        if self._table is not None:
+            self._table.append(["step", "epoch", "lr", *names], rows)
         self._pending.clear()
         return {name: sum(column) / len(column) for name, column in zip(names, zip(*values, strict=True), strict=True)}
-
-    def _settle_header(self, header: list[str]) -> None:
-        """Write the header of a new log; a damaged one is mended, and a log of other columns moved out of the way."""
-        if self._header == header:
-            return
-        rows = list(read_rows(self.path)) if self._header else []
-        if rows and len(self._header) != len(header):
-            self.path.replace(self.path.with_name(f"losses_to_{rows[-1][0]}.csv"))
-            rows = []
-        write_whole(self.path, b"".join(map(_line, [header, *rows])))
-        self._header = header
-
-    def _append(self, lines: bytes) -> None:
-        with naming(self.path), self.path.open("ab", buffering=0) as file:
-            size, written = file.tell(), 0
-            try:
-                while written < len(lines):
-                    written += file.write(lines[written:])
-            except OSError:
-                with contextlib.suppress(OSError):
-                    file.truncate(size)  # no half a line
-                raise
 
 
 def _line(row: Sequence[str]) -> bytes:
@@ -111,13 +128,13 @@ def _line(row: Sequence[str]) -> bytes:
 
 
 def read_header(path: Path) -> list[str]:
-    """The names of the columns of losses.csv."""
+    """The names of the columns of a table of steps."""
     with path.open("rb") as file:
         return file.readline(LONGEST_LINE).decode("utf-8", "replace").strip("\r\n\0").split(",")
 
 
 def read_rows(path: Path) -> Iterator[list[str]]:
-    """The rows of losses.csv that are whole and whose steps ascend, one at a time: a log may be long.
+    """The rows of a table of steps that are whole and whose steps ascend, one at a time: a log may be long.
 
     A line that was cut off in writing, or is damaged, is left out.
     """
@@ -139,34 +156,42 @@ def _is_number(text: str) -> bool:
         return False
 
 
-def plot_losses(csv_path: Path, png_path: Path) -> None:
-    """Draw the curves of losses.csv, smoothed, on a logarithmic axis."""
+def plot_curves(csv_path: Path, png_path: Path, columns: str, label: str, window: int | None = None) -> None:
+    """Draw the columns of a table of steps that match a pattern, on a logarithmic axis.
+
+    Each point is the mean of `window` rows, by default of a hundredth of them. Nothing is drawn without rows.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     header = read_header(csv_path)
-    drawn = [number for number, name in enumerate(header) if re.fullmatch("[A-Za-z0-9_]+_loss", name)]
-    columns = [array("d") for _ in range(1 + len(drawn))]
+    drawn = [number for number, name in enumerate(header) if re.fullmatch(columns, name)]
+    values = [array("d") for _ in range(1 + len(drawn))]
     for row in read_rows(csv_path):
-        for column, number in zip(columns, (0, *drawn), strict=True):
+        for column, number in zip(values, (0, *drawn), strict=True):
             column.append(float(row[number]))
-    steps = columns[0]
+    steps = values[0]
     if not (steps and drawn):
         return
-    window = max(1, len(steps) // 100)
+    window = window or max(1, len(steps) // 100)
     figure = Figure(figsize=(9, 5), layout="constrained")
     axes = figure.add_subplot()
-    for number, values in zip(drawn, columns[1:], strict=True):
-        means = [sum(values[i : i + window]) / len(values[i : i + window]) for i in range(0, len(values), window)]
+    for number, column in zip(drawn, values[1:], strict=True):
+        means = [sum(column[i : i + window]) / len(column[i : i + window]) for i in range(0, len(column), window)]
         axes.plot(steps[::window], means, label=header[number], linewidth=1.2)
     axes.set_yscale("log")
     axes.set_xlabel("step")
-    axes.set_ylabel("weighted loss")
-    axes.grid(alpha=0.3)
+    axes.set_ylabel(label)
+    axes.grid(alpha=0.3, which="both")
     axes.legend(ncols=3, fontsize="small")
     content = io.BytesIO()
     FigureCanvasAgg(figure).print_png(content)
     write_whole(png_path, content.getvalue())
+
+
+def plot_losses(csv_path: Path, png_path: Path) -> None:
+    """Draw the curves of losses.csv, smoothed."""
+    plot_curves(csv_path, png_path, "[A-Za-z0-9_]+_loss", "weighted loss")
 
 
 class Progress:
@@ -203,8 +228,10 @@ class Progress:
         left = tqdm.format_interval((self._total - self._done) / rate) if rate else "?"
         print(f"step {step}/{total_steps} {text} {rate:.1f} img/s {left} left", flush=True)
 
-    def say(self, line: str) -> None:
-        """Print a line without disturbing the bar."""
+    def say(self, line: str | None) -> None:
+        """Print a line, where there is one, without disturbing the bar."""
+        if line is None:
+            return
         tqdm.write(line) if self._terminal else print(line, flush=True)
 
     def close(self) -> None:

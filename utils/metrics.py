@@ -44,15 +44,53 @@ def ink_iou(fake: np.ndarray, target: np.ndarray) -> float:
     return float(np.where(union == 0, 1.0, (a & b).sum(1) / np.maximum(union, 1)).mean())
 
 
+def edge_distance(fake: np.ndarray, target: np.ndarray) -> float:
+    """Mean distance in pixels from each outline to the other, both ways, the mean over glyphs.
+
+    An outline is the ink that borders on paper. A glyph without ink is as far away as the canvas is wide.
+    """
+    return float(
+        np.mean([_outline_distance(drawn, true) for drawn, true in zip(fake < INK, target < INK, strict=True)])
+    )
+
+
+def _outline_distance(drawn: np.ndarray, true: np.ndarray) -> float:
+    if not (drawn.any() and true.any()):
+        return 0.0 if drawn.any() == true.any() else float(drawn.shape[0])
+    a, b = (ink & ~ndimage.binary_erosion(ink) for ink in (drawn, true))
+    there, back = ndimage.distance_transform_edt(~b)[a], ndimage.distance_transform_edt(~a)[b]
+    return float((there.mean() + back.mean()) / 2)
+
+
 def stray_specks(fake: np.ndarray, target: np.ndarray) -> float:
     """Specks a glyph: 8-connected ink of 4 pixels or more that touches no ink of the target."""
+    return _stray_parts(fake < INK, target < INK, np.ones((3, 3)))
+
+
+def stray_holes(fake: np.ndarray, target: np.ndarray) -> float:
+    """Holes a glyph: 4-connected paper of 4 pixels or more that lies wholly within ink of the target."""
+    return _stray_parts(fake >= INK, target >= INK, None)
+
+
+def _stray_parts(drawn: np.ndarray, true: np.ndarray, structure: np.ndarray | None) -> float:
     total = 0
-    for drawn, true in zip(fake < INK, target < INK, strict=True):
-        labels, count = ndimage.label(drawn, structure=np.ones((3, 3)))
+    for mask, truth in zip(drawn, true, strict=True):
+        labels, count = ndimage.label(mask, structure)
         sizes = np.bincount(labels.ravel(), minlength=count + 1)
-        touching = np.unique(labels[true])
-        total += sum(size >= SPECK for number, size in enumerate(sizes) if number and number not in touching)
-    return total / len(fake)
+        stray = sizes >= SPECK
+        stray[0] = False
+        stray[np.unique(labels[truth])] = False
+        total += int(stray.sum())
+    return total / len(drawn)
+
+
+def greyness(fake: np.ndarray, target: np.ndarray) -> float:
+    """How furry the edges are: the share of grey pixels (0.1 to 0.9) over that of the target; 1 is as sharp as it.
+
+    Without grey in the target it is counted as one pixel's.
+    """
+    grey = [np.count_nonzero((image > 0.1 * 255) & (image < 0.9 * 255)) for image in (fake, target)]
+    return float(grey[0] / max(grey[1], 1))
 
 
 METRICS: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
@@ -60,7 +98,10 @@ METRICS: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
     "psnr": psnr,
     "ssim": ssim,
     "ink_iou": ink_iou,
+    "edge_distance": edge_distance,
     "stray_specks": stray_specks,
+    "stray_holes": stray_holes,
+    "greyness": greyness,
 }
 
 

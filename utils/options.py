@@ -14,6 +14,7 @@ BUNDLED_FONTS = {"src_font": "bundled:source.otf", "dst_font": ["bundled:target.
 DEFAULTS = {
     "experiment_dir": "experiments/default",
     "split_ratio": 0.1,
+    "val_ratio": 0.05,
     "augment": True,
     "image_size": 256,
     "input_nc": 1,
@@ -39,6 +40,7 @@ DEFAULTS = {
     "checkpoint_steps": 500,
     "keep_checkpoints": 3,
     "sample_steps": 100,
+    "early_stop": 0,
     "random_seed": 777,
 }
 AMP = ("off", "bf16", "fp16")
@@ -47,7 +49,7 @@ SMALL_DEFAULTS = {"image_size": 128, "ngf": 24, "ndf": 12, "max_steps": 600}
 # What a checkpoint is: it can't change while its training goes on.
 FIXED = {
     *("image_size", "input_nc", "ngf", "ndf", "embedding_num", "embedding_dim", "norm_type", "up_mode"),
-    *("g_blur", "d_blur", "charset", "split_ratio", "random_seed"),
+    *("g_blur", "d_blur", "charset", "split_ratio", "val_ratio", "random_seed"),
 }
 NOT_RECORDED = {"resume", "overwrite", "gpu_ids", "experiment_dir", "checkpoint_only_last"}
 SOURCES = {"src_font", "dst_font", "dst_imgs", "data_dir"}  # given again, they say where the data lies now
@@ -73,7 +75,7 @@ def resolve_options(
         if args.keep_checkpoints not in (None, 1):
             raise UserError(f"--checkpoint_only_last contradicts --keep_checkpoints {args.keep_checkpoints}")
         args.keep_checkpoints = 1
-    saved = {"amp": "off", **config["training"], **config["model"]} if config else dict(architecture)
+    saved = {"amp": "off", "val_ratio": 0.0, **config["training"], **config["model"]} if config else dict(architecture)
     if args.fine_tune and config is None:
         saved.pop("embedding_num", None)
     if args.max_steps is None and args.epoch is not None:
@@ -85,8 +87,9 @@ def resolve_options(
     follows = saved.get("lr_D") == saved.get("lr")  # it was left out, so it goes where --lr goes
     if options.lr_D is None or (args.lr is not None and args.lr_D is None and follows):
         options.lr_D = options.lr
-    if not 0 <= options.split_ratio <= 0.9:
-        raise UserError(f"--split_ratio {options.split_ratio} is not in 0 to 0.9")
+    for name in ("split_ratio", "val_ratio"):
+        if not 0 <= getattr(options, name) <= 0.9:
+            raise UserError(f"--{name} {getattr(options, name)} is not in 0 to 0.9")
     if options.max_minutes is not None and not 0 < options.max_minutes < math.inf:
         raise UserError(f"--max_minutes {options.max_minutes} is not above 0")
     return options

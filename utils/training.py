@@ -9,23 +9,28 @@ import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from utils import checkpoint
 from utils.cli import UserError, say
-from utils.dataset import PairData, ResumableSampler, TrainingPairs, training_batches
+from utils.dataset import PairData, ResumableSampler, TrainingPairs, split_validation, training_batches
 from utils.distributed import Ranks
 from utils.experiment import Paths
-from utils.images import save_sheet, to_float, to_grey, to_uint8
-from utils.log import LossLog, NonFinite, Progress, plot_losses
-from utils.metrics import l1
+from utils.images import save_sheet, to_float
+from utils.log import LossLog, NonFinite, Progress, plot_curves, plot_losses
+from utils.quality import Examiner, QualityLog, SaturationWatch, best_step, scores_of, stale
+from utils.report import write_report
+from utils.train_state import check_parts, random_state, restore_random_state
 from utils.weights import Pretrained
 
 LOG_STEPS = 10  # losses are read from the device, written and shown every so many steps
 SHEET_GLYPHS = 15  # glyphs on a sample sheet
+REPORTED = 200  # held-out glyphs that are scored at the end
+STALE = 10  # scorings without a gain before it is said
+ENOUGH = 1  # in place of a signal's number: --early_stop has come true
 TIMED_STEPS = 20  # steps that --max_minutes measures
 ALONE = Ranks()  # the one process of a run without torchrun
 
@@ -69,13 +74,21 @@ class Trainer:
         ranks: Ranks = ALONE,
     ):
         self.model, self.data, self.options, self.paths, self.on_change = model, data, options, paths, on_change
-        self.pairs = TrainingPairs(data, options.image_size, options.augment, options.random_seed)
+        trained, self.validation = split_validation(data.train_pairs, options.val_ratio, options.random_seed)
+        self.pairs = TrainingPairs(data, options.image_size, options.augment, options.random_seed, trained)
+        self.examiner = Examiner(model, data, options.image_size, options.input_nc)
         self.step = 0
         self.images_seen = 0
         self.images_per_step = options.batch_size * options.accum_steps
         self.ranks = ranks
-        self.sheet_pairs = data.sheet_pairs(SHEET_GLYPHS)
+        self.sheet_pairs = data.some_pairs(SHEET_GLYPHS)
+        self._enough = 0  # ENOUGH when --early_stop has come true
         self._random_state: dict[str, Any] | None = None
+
+    def validation_line(self) -> str | None:
+        """The line that says how many characters choose the best checkpoint."""
+        count = len({key for _, key in self.validation})
+        return f"{count} of these choose the best checkpoint, and are not trained on" if count else None
 
     def check_disk(self) -> None:
         """Raise UserError when there is no room for the checkpoints that are kept and the next one."""
@@ -84,7 +97,7 @@ class Trainer:
         ]
         one = 3 * sum(sizes) + (sizes[0] if self.model.ema else 0)  # weights, two moments of Adam, the shadow
         written = len(checkpoint.steps_with(self.paths.checkpoint, checkpoint.STATE))
-        needed = one * max(1, self.options.keep_checkpoints + 1 - written)
+        needed = one * max(1, self.options.keep_checkpoints + bool(self.validation) + 1 - written)
         free = shutil.disk_usage(self.paths.root).free
         if free < needed:
             raise UserError(
@@ -108,13 +121,18 @@ class Trainer:
             signals = stack.enter_context(StopSignals())  # first: whoever sees this run's log can stop it
             log = LossLog(self.paths.losses_csv if self.ranks.is_main else None, self.step, self.ranks.mean)
             say(log.said)
+            if self.ranks.is_main:
+                self._open_quality()
+            if self.ranks.most(self._enough):
+                print(f"step {self.step}: this run has stopped by --early_stop {self.options.early_stop}", flush=True)
+                return 0
             images = self.images_seen + (total - self.step) * self.images_per_step
             progress = Progress(images, self.images_seen, "training")
             batches = stack.enter_context(self._batches())
             self._prepare_chance()
             if self.ranks.count > 1:
                 self.model.distribute(self.ranks.wrap)
-            first, started, last = self.step, time.monotonic(), False
+            first, started, last, watch = self.step, time.monotonic(), False, SaturationWatch()
             try:
                 while not last:
                     self._one_step(next(batches), log)
@@ -122,25 +140,62 @@ class Trainer:
                     if self.options.max_minutes and not self.options.max_steps and self.step - first == TIMED_STEPS:
                         total = self._fix_max_steps(log, time.monotonic() - started)
                         progress.set_total(self.images_seen + (total - self.step) * self.images_per_step)
-                    stopped_by = self.ranks.most(signals.received)
+                    stopped_by = self.ranks.most(signals.received or self._enough)
                     last = self.step >= total or bool(stopped_by)
-                    if stopped_by:
+                    if stopped_by > ENOUGH:
                         progress.say("stopping: a checkpoint is saved first; another signal leaves at once")
-                    if self.step % LOG_STEPS == 0 or last:
-                        progress.report(self.step, total, log.flush())
-                    if self.step % self.options.checkpoint_steps == 0 or last:
+                    if self._is_due(LOG_STEPS, last):
+                        losses = log.flush()
+                        progress.report(self.step, total, losses)
+                        progress.say(watch.look(losses))
+                    checkpointed = self._is_due(self.options.checkpoint_steps, last)
+                    sampled = self._is_due(self.options.sample_steps, last)
+                    if checkpointed or sampled:
                         log.flush()
                         if self.ranks.is_main:
-                            self.save()
-                    if self.step % self.options.sample_steps == 0 or last:
-                        log.flush()
-                        if self.ranks.is_main:
-                            progress.say(self._draw_sheet())
-                            plot_losses(self.paths.losses_csv, self.paths.losses_png)
+                            self._look(progress, checkpointed, sampled)
             finally:
                 progress.close()
-        print(f"step {self.step}: saved in {self.paths.checkpoint}", flush=True)
-        return 128 + stopped_by if stopped_by else 0
+            print(f"step {self.step}: saved in {self.paths.checkpoint}", flush=True)
+            if stopped_by > ENOUGH:
+                return 128 + stopped_by
+            if self.ranks.is_main:
+                self._write_report()
+        return 0
+
+    def _is_due(self, every: int, last: bool) -> bool:
+        return last or self.step % every == 0
+
+    def _open_quality(self) -> None:
+        """Take up quality.csv; a checkpoint that a run did not come to score any more is scored now."""
+        self.quality = QualityLog(self.paths.quality_csv, self.step)
+        unscored = self.validation and self.step not in self.quality.rows
+        if unscored and self.step in checkpoint.steps_with(self.paths.checkpoint, checkpoint.STATE):
+            self._score()
+        self._enough = self._has_enough()
+
+    def _look(self, progress: Progress, checkpointed: bool, sampled: bool) -> None:
+        """Save a checkpoint where one is due, score what is drawn now, draw a sheet where one is due."""
+        if checkpointed:
+            self.save()
+        columns, line = self._score()
+        if checkpointed:
+            steps = checkpoint.steps_with(self.paths.checkpoint, checkpoint.STATE)
+            best = best_step(self.quality.rows, steps)
+            checkpoint.retain(self.paths.checkpoint, self.options.keep_checkpoints, best)
+        progress.say(line)
+        if sampled:
+            save_sheet(columns, self.paths.sample_sheet(self.step), caption=[line])
+            plot_losses(self.paths.losses_csv, self.paths.losses_png)
+            plot_curves(self.paths.quality_csv, self.paths.quality_png, "[A-Za-z0-9_]+_l1", "L1", window=1)
+        self._enough = self._has_enough()
+        times = stale(self.quality.rows)
+        if times == (self.options.early_stop or STALE):
+            best = best_step(self.quality.rows, self.quality.rows)
+            progress.say(f"the validation characters have not got better since step {best}, scored {times} times")
+
+    def _has_enough(self) -> int:
+        return ENOUGH if 0 < self.options.early_stop <= stale(self.quality.rows) else 0
 
     def _prepare_chance(self) -> None:
         """Go on with the chance of the checkpoint; a further process has one of its own, lest all drop out alike."""
@@ -184,27 +239,38 @@ class Trainer:
             self.on_change()
         return self.total_steps()
 
-    def _draw_sheet(self) -> str:
-        """Draw the sample sheet of this step; returns the line to print."""
-        source, target = self.data.render_pairs(self.sheet_pairs, self.options.image_size)
-        label = torch.tensor([label for label, _ in self.sheet_pairs])
-        columns = {"source": source}
-        for heading, weights in (("raw", "raw"), ("EMA", "ema")):
-            if weights == "raw" or self.model.ema:
-                columns[heading] = self._draw(source, label, weights)
-        scores = {heading: l1(to_grey(columns[heading]), to_grey(target)) for heading in list(columns)[1:]}
-        errors = ", ".join(f"{heading} {score:.4f}" for heading, score in scores.items())
-        kind = "held-out" if self.data.held_out_pairs else "training"
-        line = f"step {self.step}: L1 on {len(target)} {kind} characters: {errors}"
-        save_sheet(columns | {"target": target}, self.paths.sample_sheet(self.step), caption=[line])
-        return line
+    def _score(self) -> tuple[dict[str, np.ndarray], str]:
+        """Draw and score the sheet's characters and those for validation; returns the sheet's columns and a line."""
+        held_out = "held-out" if self.data.held_out_pairs else "training"
+        columns = self.examiner.columns(self.sheet_pairs, self.examiner.kinds())
+        found = scores_of(columns)
+        scores = {f"{held_out.replace('-', '_')}_{kind}": measures for kind, measures in found.items()}
+        errors = ", ".join(f"{kind} {measures['l1']:.4f}" for kind, measures in found.items())
+        line = f"step {self.step}: L1 on {len(self.sheet_pairs)} {held_out} characters: {errors}"
+        if self.validation:
+            kind = self.examiner.kinds()[-1]
+            measures = scores_of(self.examiner.columns(self.validation, [kind]))[kind]
+            scores[f"validation_{kind}"] = measures
+            line += f"; on {len(self.validation)} for validation: {kind} {measures['l1']:.4f}"
+        self.quality.add(self.step, scores)
+        return columns, line
 
-    def _draw(self, source, label: torch.Tensor, weights: str):
-        image = self.model.sample(to_float(torch.from_numpy(source), self.options.input_nc), label, weights)
-        return to_uint8(image)
+    def _write_report(self) -> None:
+        """Score the held-out characters at the end, with the newest weights and with the best, and write report.md."""
+        pairs = self.data.some_pairs(REPORTED)
+        best = best_step(self.quality.rows, checkpoint.steps_with(self.paths.checkpoint, checkpoint.STATE))
+        kinds, kind = self.examiner.kinds(), self.examiner.kinds()[-1]
+        newest = scores_of(self.examiner.columns(pairs, kinds))
+        scores = {f"{name}, step {self.step}": measures for name, measures in newest.items()}
+        if best not in (None, self.step):
+            part = checkpoint.EMA_GENERATOR if self.model.ema else checkpoint.GENERATOR
+            with self.examiner.weights_of(checkpoint.part_path(self.paths.checkpoint, best, part)):
+                scores[f"{kind}, step {best}"] = scores_of(self.examiner.columns(pairs, [kind]))[kind]
+        what = f"{len(pairs)} {'held-out' if self.data.held_out_pairs else 'training'} characters"
+        write_report(self.paths, self.step, self.data.summary(), scores, what, best)
 
     def save(self) -> None:
-        """Write a checkpoint, then delete those that are not kept.
+        """Write a checkpoint.
 
         Raises:
             NonFinite: when a weight is NaN or infinite: nothing is written then.
@@ -226,7 +292,6 @@ class Trainer:
             "random_state": random_state(model.device),
         }
         checkpoint.save_checkpoint(self.paths.checkpoint, self.step, parts)
-        checkpoint.retain(self.paths.checkpoint, self.options.keep_checkpoints)
 
     def start_from(self, pretrained: Pretrained, step: int) -> None:
         """Take over weights, with a fresh optimizer, and count on from `step`.
@@ -268,88 +333,6 @@ class Trainer:
         self._random_state = state["random_state"]
 
 
-def check_parts(model: Any, parts: Mapping[str, Mapping[str, Any]], folder: Path, step: int) -> None:
-    """Compare the parts of a checkpoint, as read, with a model, which may be on the meta device.
-
-    Raises:
-        UserError: naming the first thing that does not fit.
-    """
-    nets = {checkpoint.GENERATOR: model.netG, checkpoint.DISCRIMINATOR: model.netD}
-    if checkpoint.EMA_GENERATOR in parts:
-        nets[checkpoint.EMA_GENERATOR] = model.netG
-    for part, net in nets.items():
-        checkpoint.check_fit(net, parts[part], checkpoint.part_path(folder, step, part))
-    state, path = parts[checkpoint.STATE], checkpoint.part_path(folder, step, checkpoint.STATE)
-    if state.get("step") != step:
-        raise UserError(f"checkpoint {path} is not of step {step}")
-    for name in ("images_seen", "ema_num_updates"):
-        if type(state.get(name)) is not int or state[name] < 0:
-            raise UserError(f"checkpoint {path} has no {name}")
-    if (state["ema_num_updates"] > 0) != (checkpoint.EMA_GENERATOR in parts):
-        raise UserError(f"checkpoint {path} and the EMA weights of its step do not belong together")
-    for name, net in (("optimizer_G", model.netG), ("optimizer_D", model.netD)):
-        if not optimizer_fits(state.get(name), net):
-            raise UserError(f"checkpoint {path} does not fit: its {name} is of other weights")
-    if not scaler_fits(state.get("scaler", {})):
-        raise UserError(f"checkpoint {path} has no state of a gradient scaler")
-    if not random_state_fits(state.get("random_state")):
-        raise UserError(f"checkpoint {path} has no random state")
-
-
-def optimizer_fits(saved: Any, net: torch.nn.Module) -> bool:
-    """Whether the state dict of an Adam, read from a file, is of the parameters of `net`, or of some of them."""
-    moments = saved.get("state") if isinstance(saved, dict) else None
-    if not isinstance(moments, dict):
-        return False
-    shapes = dict(enumerate(parameter.shape for parameter in net.parameters()))
-    return all(
-        isinstance(moment, dict)
-        and moment.keys() == {"step", "exp_avg", "exp_avg_sq"}
-        and all(checkpoint.is_plain_tensor(value, floating=True) for value in moment.values())
-        and moment["step"].ndim == 0
-        and shapes.get(number) == moment["exp_avg"].shape == moment["exp_avg_sq"].shape
-        for number, moment in moments.items()
-    )
-
-
 def learning_rate_factor(epoch: float, schedule: int) -> float:
     """Half after every `schedule` epochs, without a floor that could raise the rate again; 0: constant."""
     return 0.5 ** (int(epoch) // schedule) if schedule else 1.0
-
-
-def scaler_fits(saved: Any) -> bool:
-    """Whether what was read from a file is the state of a gradient scaler, or, as of one that is off, nothing."""
-    expected = torch.amp.GradScaler("cpu").state_dict()
-    if saved == {}:
-        return True
-    return (
-        isinstance(saved, dict)
-        and saved.keys() == expected.keys()
-        and all(type(saved[name]) is type(value) and 0 <= saved[name] < 2**63 for name, value in expected.items())
-    )
-
-
-def random_state(device: torch.device) -> dict[str, Any]:
-    """The state of the generators that dropout draws from."""
-    on_cuda = device.type == "cuda"
-    return {"cpu": torch.get_rng_state(), "cuda": torch.cuda.get_rng_state(device) if on_cuda else None}
-
-
-def random_state_fits(saved: Any) -> bool:
-    """Whether what was read from a file is a random state."""
-    if not isinstance(saved, dict) or not saved.keys() >= {"cpu", "cuda"}:
-        return False
-    try:
-        torch.Generator().set_state(saved["cpu"])
-        if saved["cuda"] is not None and torch.cuda.is_available():
-            torch.Generator("cuda").set_state(saved["cuda"])
-    except (RuntimeError, TypeError):
-        return False
-    return True
-
-
-def restore_random_state(state: dict[str, Any], device: torch.device) -> None:
-    """Undo what happened since `random_state`; a state of another kind of device is left out."""
-    torch.set_rng_state(state["cpu"])
-    if state["cuda"] is not None and device.type == "cuda":
-        torch.cuda.set_rng_state(state["cuda"], device)

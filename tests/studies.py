@@ -1,0 +1,67 @@
+"""What is compared with what: the variants of each study, by name."""
+
+from dataclasses import replace
+
+from tests.variants import Variant
+
+# What training was before any search: the settings of the earlier ports with the blur, at one learning rate.
+START = Variant(config={"g_blur": True})
+
+
+def changed(base: Variant, config: dict | None = None, **changes) -> Variant:
+    """`base` with some fields changed, of its config or its own."""
+    return replace(base, config=base.config | (config or {}), **changes)
+
+
+# The discriminator takes two thirds of a step; without it and the second encoding three times as many steps are made.
+NO_D = changed(START, {"Lconst_penalty": 0.0}, adversarial="none")
+
+
+def with_discriminator() -> dict[str, Variant]:
+    """When, how often, how large and in what form the discriminator runs."""
+    return {
+        "start": START,
+        "no D": NO_D,
+        "D every 4": changed(START, every=4),
+        "ndf 8": changed(START, {"ndf": 8}),
+        "adversarial x 0.1": changed(START, adversarial_weight=0.1),
+        "one stage": changed(START, one_stage=True),
+        "D from half": changed(START, {"Lconst_penalty": 0.0}, begin=0.5),
+        "hinge": changed(START, adversarial="hinge"),
+        "lsgan": changed(START, adversarial="lsgan"),
+        "lr_D 2e-4": changed(START, {"lr_D": 2e-4}),
+        "no const": changed(START, {"Lconst_penalty": 0.0}),
+        "cosine": changed(START, schedule="cosine"),
+        "batch 4": changed(START, batch_size=4),
+        "plain": changed(START, {"g_blur": False}),
+    }
+
+
+def without_discriminator() -> dict[str, Variant]:
+    """Each of the other factors by itself, where nothing else takes the time."""
+    return {
+        "no D": NO_D,
+        "cosine": changed(NO_D, schedule="cosine"),
+        "batch 8": changed(NO_D, batch_size=8),
+        "lr 2e-3": changed(NO_D, {"lr": 2e-3}),
+        "dropout 0": changed(NO_D, {"dropout": 0.0}),
+        "more augmentation": changed(NO_D, scale=(0.8, 1.15), shift=0.08),
+        "no augmentation": changed(NO_D, augment=False),
+        "instance": changed(NO_D, {"norm_type": "instance"}),
+        "upsample": changed(NO_D, {"up_mode": "upsample"}),
+        "edge 50": changed(NO_D, edge_weight=50.0),
+        "beta1 0.9": changed(NO_D, beta1=0.9),
+        "batch 4": changed(NO_D, batch_size=4),
+        "lr 4e-3": changed(NO_D, {"lr": 4e-3}),
+        "const": changed(NO_D, {"Lconst_penalty": 15.0}),
+        "pixelshuffle": changed(NO_D, {"up_mode": "pixelshuffle"}),
+        "kaiming": changed(NO_D, init="kaiming"),
+        "lr 5e-4": changed(NO_D, {"lr": 5e-4}),
+        "plain": changed(NO_D, {"g_blur": False}),
+    }
+
+
+STUDIES: dict[str, dict[str, Variant]] = {
+    "with_discriminator": with_discriminator(),
+    "without_discriminator": without_discriminator(),
+}

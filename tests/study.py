@@ -1,0 +1,170 @@
+"""Train in many ways for the same processor time, and score them on characters of the training set held back.
+
+    python -m tests.study recipe --data_dir DIR --minutes 3 --jobs 2
+    python -m tests.study recipe --src_font NotoSansCJK-Regular.ttc#3 --dst_font LXGWWenKai-Regular.ttf --seeds 1 2 3
+    python -m tests.study --table tests/results/recipe.jsonl
+
+Each run is a process with one thread, timed by the processor time that it uses. The results, one line of JSON a run,
+are appended to tests/results/STUDY.jsonl; a run that is there already is not made again.
+"""
+
+import argparse
+import json
+import multiprocessing
+import statistics
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from model import EMA, Zi2ZiConfig
+from tests.studies import STUDIES
+from tests.variants import Variant, VariantModel, learning_rate_factor
+from utils import dataset, metrics
+from utils.dataset import PairData, ResumableSampler, TrainingPairs, collate, split_held_out
+from utils.distributed import tune
+from utils.font_data import FontData
+from utils.images import save_sheet, to_float, to_grey, to_uint8
+from utils.record_data import RecordData
+
+RESULTS = Path(__file__).parent / "results"
+VALIDATION = 0.1  # share of the training characters that a study is scored on
+SHADOWS = {"EMA": 0.999}  # averages that every run has
+COLUMNS = ("l1", "ssim", "ink_iou", "edge_distance", "stray_specks", "stray_holes", "greyness")
+
+
+def open_data(args: argparse.Namespace) -> PairData:
+    """The pairs of a study: a folder with train.obj, or fonts, with 500 characters to train on and 100 held out."""
+    if args.data_dir:
+        return RecordData.open(Path(args.data_dir), 1)
+    return FontData.from_fonts(args.src_font, args.dst_font, [], args.charset, args.split_ratio, 777)
+
+
+def train(variant: Variant, data: PairData, pairs: list, args: argparse.Namespace, seed: int) -> tuple[Any, dict]:
+    """Train on `pairs` for the processor time of the study; returns the model and what the run was like."""
+    torch.manual_seed(seed)
+    sides = {"image_size": args.image_size, "ngf": args.ngf, "ndf": args.ndf, "embedding_num": len(data.labels)}
+    model = VariantModel(Zi2ZiConfig(**sides | variant.config), variant)
+    model.others = {name: EMA(model.netG, decay) for name, decay in SHADOWS.items() if name != "EMA"}
+    scale, shift = dataset.SCALE, dataset.SHIFT
+    dataset.SCALE, dataset.SHIFT = variant.scale or scale, shift if variant.shift is None else variant.shift
+    training = TrainingPairs(data, args.image_size, variant.augment, seed)
+    training.pairs = pairs
+    keys = iter(ResumableSampler(len(pairs), variant.batch_size, seed))
+    budget, started, steps = args.minutes * 60, time.process_time(), 0
+    while (spent := time.process_time() - started) < budget and steps < (args.max_steps or steps + 1):
+        model.progress = max(spent / budget, steps / args.max_steps if args.max_steps else 0)
+        model.set_learning_rate(learning_rate_factor(variant, model.progress))
+        label, *images = collate(training.__getitems__(next(keys)))
+        model.set_input(label, *(to_float(image, 1) for image in images))
+        found = model.optimize_parameters()
+        for shadow in model.others.values():
+            shadow.update()
+        steps += 1
+    said = {"steps": steps, "images": steps * variant.batch_size, "seconds": round(spent)}
+    return model, said | {name: round(float(value), 4) for name, value in found.items()}
+
+
+def draw(model: Any, source: np.ndarray, labels: Sequence[int], weights: str) -> np.ndarray:
+    """The drawings of sources uint8 [N, S, S], sixteen at a time."""
+    parts = []
+    for start in range(0, len(source), 16):
+        pixels = to_float(torch.from_numpy(source[start : start + 16]), 1)
+        parts.append(to_uint8(model.sample(pixels, torch.tensor(labels[start : start + 16]), weights)))
+    return to_grey(np.concatenate(parts))
+
+
+def one_run(job: tuple[str, str, int, argparse.Namespace]) -> dict:
+    """Make one run, and return its line of results."""
+    study, name, seed, args = job
+    torch.set_num_threads(1)
+    tune(torch.device("cpu"))
+    variant, data = STUDIES[study][name], open_data(args)
+    trained, validation = split_held_out(data.train_pairs, VALIDATION, 777)
+    if args.final:
+        trained, validation = data.train_pairs, data.held_out_pairs
+    model, said = train(variant, data, trained, args, seed)
+    labels = [label for label, _ in validation]
+    source, target = data.render_pairs(validation, args.image_size)
+    target, columns, scores = to_grey(target), {"source": source}, {}
+    for heading in ("raw", *SHADOWS):
+        if heading in model.others:
+            model.ema = model.others[heading]
+        columns[heading] = draw(model, source, labels, "raw" if heading == "raw" else "ema")
+        scores[heading] = metrics.score(columns[heading], target)
+    if args.sheets:
+        shown = {head: images[:24] for head, images in (columns | {"target": target}).items()}
+        save_sheet(shown, Path(args.sheets) / f"{study}_{name}_{seed}.png", blocks=4, caption=[f"{name}, seed {seed}"])
+    setting = {key: getattr(args, key) for key in ("image_size", "ngf", "ndf", "minutes", "max_steps", "final")}
+    return {"variant": name, "seed": seed, **setting, **said, "scores": scores}
+
+
+def table(path: Path) -> str:
+    """The results of a file as a table in Markdown: means over the seeds, best first."""
+    rows: dict[str, list[dict]] = {}
+    for line in path.read_text("utf-8").splitlines():
+        result = json.loads(line)
+        rows.setdefault(result["variant"], []).append(result)
+    headings = [f"{weights} {column}" for weights in ("raw", "EMA") for column in COLUMNS]
+    lines = [f"| variant | seeds | steps | {' | '.join(headings)} |", "| --- " * (3 + len(headings)) + "|"]
+    means = []
+    for name, results in rows.items():
+        values = [
+            statistics.mean(result["scores"][weights][column] for result in results)
+            for weights in ("raw", "EMA")
+            for column in COLUMNS
+        ]
+        means.append((values, name, len(results), statistics.mean(result["steps"] for result in results)))
+    for values, name, seeds, steps in sorted(means, key=lambda mean: mean[0][len(COLUMNS)]):
+        lines.append(f"| {name} | {seeds} | {steps:.0f} | {' | '.join(f'{value:.4g}' for value in values)} |")
+    return "\n".join(lines)
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Make the runs of a study that are not made yet, and print its table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("study", nargs="?", choices=STUDIES)
+    parser.add_argument("--table", type=Path, help="print the table of a file of results")
+    parser.add_argument("--only", nargs="+", help="these variants alone")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[1])
+    parser.add_argument("--data_dir")
+    parser.add_argument("--src_font")
+    parser.add_argument("--dst_font", nargs="+")
+    parser.add_argument("--charset")
+    parser.add_argument("--split_ratio", type=float, default=1 / 6)
+    parser.add_argument("--image_size", type=int, default=128)
+    parser.add_argument("--ngf", type=int, default=16)
+    parser.add_argument("--ndf", type=int, default=16)
+    parser.add_argument("--minutes", type=float, default=3, help="processor time of a run")
+    parser.add_argument("--max_steps", type=int)
+    parser.add_argument("--final", action="store_true", help="train on all, and score on what is held out for good")
+    parser.add_argument("--jobs", type=int, default=1, help="runs at the same time")
+    parser.add_argument("--out", help="name of the file of results (default: that of the study)")
+    parser.add_argument("--sheets", help="folder for a sheet of each run")
+    args = parser.parse_args(argv)
+    if args.table:
+        print(table(args.table))
+        return
+    if args.study is None:
+        parser.error("name a study, or a file with --table")
+    path = RESULTS / f"{args.out or args.study}.jsonl"
+    path.parent.mkdir(exist_ok=True)
+    lines = path.read_text("utf-8").splitlines() if path.is_file() else []
+    made = {(result["variant"], result["seed"]) for result in map(json.loads, lines)}
+    names = args.only or list(STUDIES[args.study])
+    jobs = [(args.study, name, seed, args) for seed in args.seeds for name in names if (name, seed) not in made]
+    with multiprocessing.get_context("spawn").Pool(args.jobs, maxtasksperchild=1) as pool:
+        for result in pool.imap_unordered(one_run, jobs):
+            with path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(result) + "\n")
+            scores = result["scores"]["EMA"]
+            print(result["variant"], result["seed"], {name: scores[name] for name in COLUMNS}, flush=True)
+    print(table(path))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

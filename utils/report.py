@@ -1,0 +1,54 @@
+"""What a finished run leaves to read: report.md with its scores, curves and newest sheet."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from utils.experiment import Paths
+from utils.files import write_whole
+
+# How a measure is headed in a table, and which way is better.
+HEADINGS = {
+    "l1": "L1 ↓",
+    "psnr": "PSNR ↑",
+    "ssim": "SSIM ↑",
+    "ink_iou": "ink IoU ↑",
+    "edge_distance": "edge distance, px ↓",
+    "stray_specks": "stray specks a glyph ↓",
+    "stray_holes": "stray holes a glyph ↓",
+    "greyness": "greyness, 1 is best",
+    "shift_change": "change under a 1 px shift ↓",
+}
+
+
+def score_table(rows: Mapping[str, Mapping[str, float]]) -> list[str]:
+    """Scores as the lines of a Markdown table, one row for each of what was drawn with."""
+    names = [name for name in HEADINGS if any(name in row for row in rows.values())]
+    lines = ["| | " + " | ".join(HEADINGS[name] for name in names) + " |", "| --- " * (1 + len(names)) + "|"]
+    for heading, row in rows.items():
+        values = [f"{row[name]:.4g}" if name in row else "" for name in names]
+        lines.append(f"| {heading} | {' | '.join(values)} |")
+    return lines
+
+
+def write_report(
+    paths: Paths, step: int, data: list[str], scores: Mapping[str, Mapping[str, float]], scored: str, best: int | None
+) -> None:
+    """Write report.md: what was trained on (`data`, one line each), the scores of what was `scored`, the pictures."""
+    lines = [f"# {paths.root.resolve().name}", "", f"Trained to step {step}. Every flag is in `config.json`.", ""]
+    lines += [f"- {line}" for line in data]
+    if best is not None:
+        lines.append(f"- the best step on the validation characters is {best}: `--resume best` draws with it")
+    lines += ["", f"## Scores on {scored}", "", *score_table(scores)]
+    pictures = {
+        "Quality": paths.quality_png,
+        "Losses": paths.losses_png,
+        f"Step {step}": paths.sample_sheet(step),
+    }
+    for heading, picture in pictures.items():
+        if picture.is_file():
+            lines += ["", f"## {heading}", "", f"![{heading}]({_relative(picture, paths.root)})"]
+    write_whole(paths.report, ("\n".join(lines) + "\n").encode("utf-8", "backslashreplace"))
+
+
+def _relative(path: Path, root: Path) -> str:
+    return path.relative_to(root).as_posix()

@@ -1,0 +1,92 @@
+"""What a checkpoint keeps beside the weights: whether it fits, and the random state."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from utils import checkpoint
+from utils.cli import UserError
+
+
+def check_parts(model: Any, parts: Mapping[str, Mapping[str, Any]], folder: Path, step: int) -> None:
+    """Compare the parts of a checkpoint, as read, with a model, which may be on the meta device.
+
+    Raises:
+        UserError: naming the first thing that does not fit.
+    """
+    nets = {checkpoint.GENERATOR: model.netG, checkpoint.DISCRIMINATOR: model.netD}
+    if checkpoint.EMA_GENERATOR in parts:
+        nets[checkpoint.EMA_GENERATOR] = model.netG
+    for part, net in nets.items():
+        checkpoint.check_fit(net, parts[part], checkpoint.part_path(folder, step, part))
+    state, path = parts[checkpoint.STATE], checkpoint.part_path(folder, step, checkpoint.STATE)
+    if state.get("step") != step:
+        raise UserError(f"checkpoint {path} is not of step {step}")
+    for name in ("images_seen", "ema_num_updates"):
+        if type(state.get(name)) is not int or state[name] < 0:
+            raise UserError(f"checkpoint {path} has no {name}")
+    if (state["ema_num_updates"] > 0) != (checkpoint.EMA_GENERATOR in parts):
+        raise UserError(f"checkpoint {path} and the EMA weights of its step do not belong together")
+    for name, net in (("optimizer_G", model.netG), ("optimizer_D", model.netD)):
+        if not optimizer_fits(state.get(name), net):
+            raise UserError(f"checkpoint {path} does not fit: its {name} is of other weights")
+    if not scaler_fits(state.get("scaler", {})):
+        raise UserError(f"checkpoint {path} has no state of a gradient scaler")
+    if not random_state_fits(state.get("random_state")):
+        raise UserError(f"checkpoint {path} has no random state")
+
+
+def optimizer_fits(saved: Any, net: torch.nn.Module) -> bool:
+    """Whether the state dict of an Adam, read from a file, is of the parameters of `net`, or of some of them."""
+    moments = saved.get("state") if isinstance(saved, dict) else None
+    if not isinstance(moments, dict):
+        return False
+    shapes = dict(enumerate(parameter.shape for parameter in net.parameters()))
+    return all(
+        isinstance(moment, dict)
+        and moment.keys() == {"step", "exp_avg", "exp_avg_sq"}
+        and all(checkpoint.is_plain_tensor(value, floating=True) for value in moment.values())
+        and moment["step"].ndim == 0
+        and shapes.get(number) == moment["exp_avg"].shape == moment["exp_avg_sq"].shape
+        for number, moment in moments.items()
+    )
+
+
+def scaler_fits(saved: Any) -> bool:
+    """Whether what was read from a file is the state of a gradient scaler, or, as of one that is off, nothing."""
+    expected = torch.amp.GradScaler("cpu").state_dict()
+    if saved == {}:
+        return True
+    return (
+        isinstance(saved, dict)
+        and saved.keys() == expected.keys()
+        and all(type(saved[name]) is type(value) and 0 <= saved[name] < 2**63 for name, value in expected.items())
+    )
+
+
+def random_state(device: torch.device) -> dict[str, Any]:
+    """The state of the generators that dropout draws from."""
+    on_cuda = device.type == "cuda"
+    return {"cpu": torch.get_rng_state(), "cuda": torch.cuda.get_rng_state(device) if on_cuda else None}
+
+
+def random_state_fits(saved: Any) -> bool:
+    """Whether what was read from a file is a random state."""
+    if not isinstance(saved, dict) or not saved.keys() >= {"cpu", "cuda"}:
+        return False
+    try:
+        torch.Generator().set_state(saved["cpu"])
+        if saved["cuda"] is not None and torch.cuda.is_available():
+            torch.Generator("cuda").set_state(saved["cuda"])
+    except (RuntimeError, TypeError):
+        return False
+    return True
+
+
+def restore_random_state(state: dict[str, Any], device: torch.device) -> None:
+    """Undo what happened since `random_state`; a state of another kind of device is left out."""
+    torch.set_rng_state(state["cpu"])
+    if state["cuda"] is not None and device.type == "cuda":
+        torch.cuda.set_rng_state(state["cuda"], device)
