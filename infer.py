@@ -70,7 +70,7 @@ def build_parser() -> Parser:
     flag(where, "resume", "checkpoint to draw with: latest, best, or a step", type=step_latest_or_best)
     flag(where, "gpu_ids", "CUDA device, -1 for the CPU, or mps (default: 0)", nargs="+", metavar="ID")
     flag(where, "infer_dir", "folder for the drawings (default: EXPERIMENT_DIR/infer)")
-    flag(where, "image_ext", "png, jpg, bmp or tif", choices=("png", "jpg", "bmp", "tif"))
+    flag(where, "image_ext", "png, jpg, bmp or tif, or svg for outlines", choices=("png", "jpg", "bmp", "tif", "svg"))
     rules = ("unicode_hex", "unicode_int", "char", "seq")
     flag(where, "filename_rule", "U+6C38, 27704, 永 or 00001", choices=rules)
     flag(where, "skip_exist", "leave files that are there already as they are", action="store_true")

@@ -61,7 +61,34 @@ def without_discriminator() -> dict[str, Variant]:
     }
 
 
+# What won by itself, to be combined: no discriminator, no dropout.
+WON = changed(NO_D, {"dropout": 0.0})
+MILD = {"scale": (0.96, 1.03), "shift": 0.015}
+
+
+def combined() -> dict[str, Variant]:
+    """What was good by itself, together."""
+    return {
+        "mild augmentation": changed(WON, **MILD),
+        "mild, late": changed(WON, **MILD, schedule="late"),
+        "mild, late, lr 2e-3": changed(WON, {"lr": 2e-3}, **MILD, schedule="late"),
+        "mild, late, upsample": changed(WON, {"up_mode": "upsample"}, **MILD, schedule="late"),
+        "mild, late, batch 8": changed(WON, **MILD, schedule="late", batch_size=8),
+        "mild, late, edge 50": changed(WON, **MILD, schedule="late", edge_weight=50.0),
+        "mild, late, beta1 0.9": changed(WON, **MILD, schedule="late", beta1=0.9),
+        "mild, late, D every 8": changed(WON, **MILD, schedule="late", **RARE),
+    }
+
+
+# A discriminator that is asked one step in eight.
+RARE = {"adversarial": "bce", "every": 8, "adversarial_weight": 0.1}
+
+# The settings of the earlier ports, without blur and EMA.
+ZI2ZI = Variant(config={"ema_decay": 0.999}, program=True, halved_after=20)
+
 STUDIES: dict[str, dict[str, Variant]] = {
     "with_discriminator": with_discriminator(),
     "without_discriminator": without_discriminator(),
+    "combined": combined(),
+    "final": {"zi2zi": ZI2ZI},
 }

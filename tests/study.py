@@ -58,7 +58,7 @@ def train(variant: Variant, data: PairData, pairs: list, args: argparse.Namespac
     budget, started, steps = args.minutes * 60, time.process_time(), 0
     while (spent := time.process_time() - started) < budget and steps < (args.max_steps or steps + 1):
         model.progress = max(spent / budget, steps / args.max_steps if args.max_steps else 0)
-        model.set_learning_rate(learning_rate_factor(variant, model.progress))
+        model.set_learning_rate(learning_rate_factor(variant, model.progress, steps * variant.batch_size / len(pairs)))
         label, *images = collate(training.__getitems__(next(keys)))
         model.set_input(label, *(to_float(image, 1) for image in images))
         found = model.optimize_parameters()

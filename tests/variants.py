@@ -17,7 +17,9 @@ class Variant:
 
     config: dict[str, Any] = field(default_factory=dict)  # fields of Zi2ZiConfig
     batch_size: int = 16
+    program: bool = False  # the program's own training step, of which only the config is changed
     schedule: str = "constant"  # constant | cosine | linear | late (constant for a half, then linear): over the run
+    halved_after: int = 0  # epochs after which the learning rate halves, each time
     warm_up: float = 0.0  # share of the run in which the learning rate rises from 0
     adversarial: str = "bce"  # bce | hinge | lsgan | none
     adversarial_weight: float = 1.0
@@ -32,8 +34,10 @@ class Variant:
     shift: float | None = None  # and of its shift
 
 
-def learning_rate_factor(variant: Variant, progress: float) -> float:
+def learning_rate_factor(variant: Variant, progress: float, epoch: float) -> float:
     """What the learning rate is multiplied with when `progress` (0 to 1) of the run is over."""
+    if variant.halved_after:
+        return 0.5 ** (int(epoch) // variant.halved_after)
     rising = min(1.0, progress / variant.warm_up) if variant.warm_up else 1.0
     if variant.schedule == "cosine":
         return rising * float(torch.cos(torch.tensor(progress * torch.pi)) + 1) / 2
@@ -72,6 +76,8 @@ class VariantModel(Zi2ZiModel):
 
     def optimize_parameters(self) -> dict[str, Tensor]:
         """One step on the batch of `set_input`, without accumulation."""
+        if self.variant.program:
+            return super().optimize_parameters()
         variant, batch = self.variant, self.batch
         with_D = variant.adversarial != "none" and self.count % variant.every == 0 and self.progress >= variant.begin
         self.count += 1

@@ -21,8 +21,10 @@ from utils import metrics
 from utils.charset import codepoint_name
 from utils.dataset import Pair, PairData
 from utils.experiment import write_json
+from utils.files import write_whole
 from utils.images import save_image, save_sheet, to_float, to_grey, to_uint8
 from utils.legibility import Reader, legibility
+from utils.vectorize import to_svg, trace
 
 SHEET_GLYPHS = 60  # most glyphs on a sheet
 MOST_WRITERS = 4  # threads that render and write beside the network
@@ -123,8 +125,18 @@ def draw_files(
             rendered = workers.submit(render, after)  # the next one, while the network draws this one
             drawn = images_of(model, glyphs, [drawing.label for drawing in batch])
             yield from finished(written, bar)  # the batch before was written meanwhile
-            written = [(d, workers.submit(save_image, pixels, d.path)) for d, pixels in zip(batch, drawn, strict=True)]
+            written = [
+                (d, workers.submit(save_drawing, pixels, d.path)) for d, pixels in zip(batch, drawn, strict=True)
+            ]
         yield from finished(written, bar)
+
+
+def save_drawing(pixels: np.ndarray, path: Path) -> None:
+    """Write a drawing, uint8 [S, S] or [S, S, 3], in the format of the path's extension: as .svg, its outlines."""
+    if path.suffix == ".svg":
+        write_whole(path, to_svg(trace(to_grey(pixels[None])[0]), len(pixels)).encode())
+    else:
+        save_image(pixels, path)
 
 
 def finished(written: Sequence[tuple[Drawing, Future]], bar: tqdm) -> Iterator[dict[str, Any]]:

@@ -15,7 +15,8 @@ if os.name == "nt":
 else:
     import fcntl
 
-WRITTEN = ["png", "jpg", "bmp", "tif", "json", "csv", "pth", "obj"]  # the extensions of what this program writes
+DRAWINGS = ("png", "jpg", "bmp", "tif", "svg")
+WRITTEN = (*DRAWINGS, "json", "csv", "pth", "obj", "md", "html", "otf", "ttf")  # what this program writes
 TAKEN = (errno.EACCES, errno.EAGAIN, errno.EDEADLK)  # how a lock that another process holds is refused
 RETRIES = 50  # of a rename or a deletion that Windows refuses while a reader has the file open
 
@@ -64,6 +65,14 @@ def rename_temporary(path: Path) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+@contextlib.contextmanager
+def writable(path: Path) -> Iterator[BinaryIO]:
+    """Within, a file open for reading and writing, made if it was not there; a link is not followed."""
+    number = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0), 0o666)
+    with os.fdopen(number, "r+b") as file:
+        yield file
 
 
 @contextlib.contextmanager

@@ -1,0 +1,342 @@
+"""From drawings to a font: a new one, and one that is completed."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fontTools.fontBuilder import FontBuilder
+from fontTools.ttLib import TTFont
+from PIL import Image, ImageFont
+
+from tests import roundtrip
+from tests.fonts import make_collection, make_font
+from utils import font_export, traces
+from utils.charset import codepoint_name
+from utils.font_data import FontData
+from utils.images import save_image
+from utils.render import GlyphRenderer, Placement
+
+SOURCE, TARGET = "bundled:source.otf", "bundled:target.ttf"
+
+
+# Tables that tell of all glyphs together, or of what is in the others.
+COUNTING = {
+    "glyf",
+    "loca",
+    "CFF ",
+    "cmap",
+    "hmtx",
+    "vmtx",
+    "hhea",
+    "vhea",
+    "head",
+    "maxp",
+    "post",
+    "OS/2",
+    "GlyphOrder",
+}
+
+
+def sanitize(path: Path) -> None:
+    """What browsers ask of a font before they use it."""
+    ots = pytest.importorskip("ots")
+    done = ots.sanitize(str(path), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def shaped(path: Path, text: str) -> list[tuple[int, int]]:
+    """Glyph and advance of each character, by HarfBuzz."""
+    hb = pytest.importorskip("uharfbuzz")
+    font = hb.Font(hb.Face(hb.Blob.from_file_path(str(path))))
+    buffer = hb.Buffer()
+    buffer.add_str(text)
+    buffer.guess_segment_properties()
+    hb.shape(font, buffer)
+    return [
+        (info.codepoint, place.x_advance)
+        for info, place in zip(buffer.glyph_infos, buffer.glyph_positions, strict=True)
+    ]
+
+
+def pictures(folder: Path, spec: str, characters: str, size: int = 128) -> Path:
+    """A folder of pictures as infer.py draws them, of a font's own glyphs."""
+    font = GlyphRenderer(spec)
+    folder.mkdir()
+    for character in characters:
+        save_image(font.render(character, size), folder / f"{codepoint_name(character)}.png")
+    return folder
+
+
+def export(out: Path, drawings: Path, *flags: object, spec: str = TARGET) -> int:
+    given = ["--experiment_dir", out.parent, "--infer_dir", drawings, "--src_font", spec, "--font_out", out]
+    return font_export.main([*map(str, given), "--num_workers", "1", *map(str, flags)])
+
+
+def some(spec: str, count: int) -> str:
+    """Han characters that a font has."""
+    font = GlyphRenderer(spec)
+    return "".join(chr(c) for c in sorted(font.codepoints()) if c >= 0x4E00 and font.covers(chr(c)))[:count]
+
+
+def refused(words: str, capsys, *arguments: object, **named: object) -> None:
+    with pytest.raises(SystemExit) as caught:
+        export(*arguments, **named)
+    assert caught.value.code == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert words in error
+
+
+# -------------------------------------------------------------------------------------- a new font
+
+
+@pytest.mark.parametrize("spec", [SOURCE, TARGET])
+def test_truth_in_truth_out(spec, tmp_path):
+    """A font rendered, traced and built again is the same font, within a small error, with few points."""
+    characters = some(spec, 30)
+    found = roundtrip.compare(spec, roundtrip.rebuild(spec, characters, 256, tmp_path), characters, 256)
+    assert found["l1"] < 0.0035
+    assert found["ink_iou"] > 0.985
+    assert found["times_the_points"] < 2
+    assert found["box_off"] <= 3
+    assert found["advance_off"] <= 3
+
+
+@pytest.mark.parametrize("kind", ["otf", "ttf"])
+def test_a_new_font_is_read_by_every_program(kind, tmp_path, capsys):
+    characters = some(TARGET, 12)
+    out = tmp_path / f"New.{kind}"
+    names = ["--font_name", "My 字", "--font_style", "Bold", "--font_version", "2.5", "--font_license", "OFL"]
+    assert export(out, pictures(tmp_path / "in", TARGET, characters), *names) == 0
+    assert f"{out}: 12 drawn glyphs" in capsys.readouterr().out
+    sanitize(out)
+    with TTFont(out) as font:
+        assert sorted(font.getBestCmap()) == sorted(map(ord, characters + " \u00a0\u3000"))
+        assert font["name"].getDebugName(1) == "My 字"
+        assert font["name"].getDebugName(2) == "Bold"
+        assert font["name"].getDebugName(6).isascii()
+        assert font["name"].getDebugName(13) == "OFL"
+        assert font["head"].fontRevision == pytest.approx(2.5)
+        with TTFont(GlyphRenderer(TARGET).path) as true:
+            assert font["head"].unitsPerEm == true["head"].unitsPerEm
+            assert (font["hhea"].ascent, font["hhea"].descent) == (true["hhea"].ascent, true["hhea"].descent)
+        assert ("glyf" in font, "CFF " in font) == (kind == "ttf", kind == "otf")
+        assert ("prep" in font, "gasp" in font) == (kind == "ttf", kind == "ttf")
+    units = TTFont(out)["head"].unitsPerEm
+    assert shaped(out, characters[:4]) == [(4 + i, units) for i in range(4)]
+    assert ImageFont.truetype(str(out), 64).getbbox(characters[0]) is not None
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_characters_beyond_the_first_plane(tmp_path):
+    (tmp_path / "in").mkdir()
+    shutil.copy(
+        pictures(tmp_path / "one", TARGET, some(TARGET, 1)).glob("*.png").__next__(), tmp_path / "in/U+2A6D6.png"
+    )
+    out = tmp_path / "New.ttf"
+    assert export(out, tmp_path / "in") == 0
+    assert TTFont(out).getBestCmap()[0x2A6D6] == "u2A6D6"
+    sanitize(out)
+    assert shaped(out, "\U0002a6d6")[0][0] != 0
+
+
+def test_proportional_characters_have_the_advances_of_the_source_font(tmp_path):
+    """A narrow letter in a source font: its advance and its side bearing come back."""
+    source = make_font(tmp_path / "source.ttf", {"i": (40, 0, 210, 700), "國": (50, -50, 950, 850)})
+    with TTFont(source) as font:
+        font["hmtx"]["u69"] = (250, 40)
+        font.save(source)
+    out = tmp_path / "New.otf"
+    assert export(out, pictures(tmp_path / "in", str(source), "i國"), spec=str(source)) == 0
+    with TTFont(out) as font:
+        cmap = font.getBestCmap()
+        assert font["hmtx"][cmap[ord("i")]][0] == 250
+        assert font["hmtx"][cmap[ord("國")]][0] == 1000
+    boxes = [GlyphRenderer(str(path), Placement(1000, 1, 0, 0)).ink_box("i") for path in (source, out)]
+    assert boxes[1] == pytest.approx(boxes[0], abs=0.003)
+
+
+# ------------------------------------------------------------------------------- a font that is completed
+
+
+def without(spec: str, characters: str, path: Path) -> Path:
+    """A copy of a font that lacks some characters in its cmap."""
+    with TTFont(GlyphRenderer(spec).path) as font:
+        for table in font["cmap"].tables:
+            table.cmap = {c: name for c, name in table.cmap.items() if chr(c) not in characters}
+        font.save(path)
+    return path
+
+
+@pytest.mark.parametrize("spec", [SOURCE, TARGET])
+def test_completing_a_font_leaves_what_is_there(spec, tmp_path, capsys):
+    characters = some(spec, 20)
+    added, kept = characters[:8], characters[8:]
+    base = without(spec, added, tmp_path / f"base{Path(spec).suffix}")
+    before = base.read_bytes()
+    out = tmp_path / f"full{Path(spec).suffix}"
+    assert export(out, pictures(tmp_path / "in", spec, characters), "--base", base, spec=spec) == 0
+    assert "8 glyphs added" in capsys.readouterr().out
+    assert base.read_bytes() == before
+    sanitize(out)
+    with TTFont(base, lazy=True) as old, TTFont(out, lazy=True) as new:
+        order = old.getGlyphOrder()
+        assert new.getGlyphOrder()[: len(order)] == order
+        assert len(new.getGlyphOrder()) == len(order) + 8
+        for tag in set(old.keys()) - COUNTING:
+            assert old.reader[tag] == new.reader[tag], tag
+        if "glyf" in old:
+            for name in order:
+                assert old["glyf"].glyphs[name].compile(old["glyf"]) == new["glyf"].glyphs[name].compile(new["glyf"])
+        else:
+            strings = [font["CFF "].cff.topDictIndex[0].CharStrings.charStringsIndex for font in (old, new)]
+            for number in range(len(order)):
+                assert strings[0][number].bytecode == strings[1][number].bytecode
+        for character in kept:
+            assert new.getBestCmap()[ord(character)] == old.getBestCmap()[ord(character)]
+    original, made = GlyphRenderer(spec), GlyphRenderer(str(out))
+    for character in characters:
+        assert made.ink_box(character) == pytest.approx(original.ink_box(character), abs=0.004)
+    advances = [advance for _, advance in shaped(out, characters)]
+    assert set(advances) == {TTFont(out)["hmtx"][TTFont(base).getBestCmap()[ord(kept[0])]][0]}
+
+
+def test_a_placed_glyph_sits_where_a_drawn_one_would(tmp_path):
+    """The target is placed with a scale and a shift of its own in training: the export undoes them."""
+    source = make_font(tmp_path / "source.ttf", dict.fromkeys("國永字", (100, 0, 900, 800)))
+    target = make_font(tmp_path / "target.ttf", dict.fromkeys("國永", (250, 150, 650, 550)), upem=1000)
+    data = FontData.from_fonts(str(source), [str(target)], [], None, 0.0, 1)
+    placement = data.targets[0].placement
+    assert placement.em > 1.2 * data.source.placement.em
+    drawn = np.full((256, 256), 255, np.uint8)
+    box = [round(v * 256) for v in data.source.ink_box("字")]
+    drawn[256 - box[3] : 256 - box[1], box[0] : box[2]] = 0
+    (tmp_path / "in").mkdir()
+    save_image(drawn, tmp_path / "in" / "字.png")
+    frame = font_export.Frame(placement, 1000, data.source, 1000, None)
+    glyph = frame.glyph("字", traces.trace_image((tmp_path / "in" / "字.png").read_bytes(), 0.2, frame.lattice))
+    assert glyph.bounds() == pytest.approx((250, 150, 650, 550), abs=3)
+
+
+def test_an_empty_glyph_of_the_base_is_filled(tmp_path):
+    base = make_font(tmp_path / "base.ttf", {"國": (50, -50, 950, 850), "永": None})
+    drawings = pictures(tmp_path / "in", TARGET, some(TARGET, 1))
+    shutil.move(next(drawings.glob("*.png")), drawings / "永.png")
+    out = tmp_path / "full.ttf"
+    assert export(out, drawings, "--base", base) == 0
+    assert GlyphRenderer(str(out)).covers("永")
+
+
+# -------------------------------------------------------------------------------------- what is refused
+
+
+def test_bad_input_is_one_line(tmp_path, capsys):
+    good = pictures(tmp_path / "in", TARGET, some(TARGET, 2))
+    out = tmp_path / "New.ttf"
+    unnamed = tmp_path / "unnamed"
+    unnamed.mkdir()
+    Image.new("L", (64, 64), 0).save(unnamed / "scan one.png")
+    refused("none is named by a character, as 永.png is", capsys, out, unnamed)
+    refused("no such folder", capsys, out, tmp_path / "nowhere")
+    refused("ends neither in .otf nor in .ttf", capsys, tmp_path / "New.woff", good)
+    refused("has all 2 characters already", capsys, out, good, "--base", GlyphRenderer(TARGET).path)
+    base = without(TARGET, some(TARGET, 2), tmp_path / "base.ttf")
+    refused("the base itself", capsys, base, good, "--base", base)
+    refused("let --font_out end in .ttf", capsys, tmp_path / "New.otf", good, "--base", base)
+    refused("the licence reserves the name", capsys, out, good, "--reserved_font_name", "new")
+    refused("the licence reserves the name", capsys, out, good, "--base", base, "--reserved_font_name", "Sample")
+    refused("suspects.json: no such file", capsys, out, good, "--exclude_suspects", 1)
+    assert not out.exists()
+
+
+def test_a_blank_drawing_is_left_out_and_said(tmp_path, capsys):
+    drawings = pictures(tmp_path / "in", TARGET, some(TARGET, 2))
+    Image.new("L", (64, 64), 255).save(drawings / "龘.png")
+    assert export(tmp_path / "New.ttf", drawings) == 1
+    error = capsys.readouterr().err
+    assert "龘 (U+9F98): the drawing has no outline: it is blank; left out" in error
+    assert len(TTFont(tmp_path / "New.ttf").getBestCmap()) == 5
+    shutil.rmtree(drawings)
+    drawings.mkdir()
+    Image.new("L", (64, 64), 255).save(drawings / "龘.png")
+    with pytest.raises(SystemExit):
+        export(tmp_path / "Other.ttf", drawings)
+    assert "none of the 1 drawings has an outline" in capsys.readouterr().err
+
+
+def test_variable_and_bitmap_fonts_are_refused(tmp_path, capsys):
+    drawings = pictures(tmp_path / "in", TARGET, some(TARGET, 1))
+    base = make_font(tmp_path / "base.ttf", {"國": (50, -50, 950, 850)})
+    for tags, words in ((["fvar"], "is a variable font"), (["glyf", "loca"], "bitmaps only")):
+        with TTFont(base) as font:
+            for tag in tags:
+                if tag == "fvar":
+                    FontBuilder(font=font).setupFvar([("wght", 100, 400, 900, "Weight")], [])
+                else:
+                    del font[tag]
+            font.save(tmp_path / "other.ttf")
+        refused(words, capsys, tmp_path / "New.ttf", drawings, "--base", tmp_path / "other.ttf")
+    (tmp_path / "torn.ttf").write_bytes(base.read_bytes()[:300])
+    refused("can't be read", capsys, tmp_path / "New.ttf", drawings, "--base", tmp_path / "torn.ttf")
+
+
+def test_a_font_of_a_collection_can_be_completed(tmp_path):
+    boxes = {"one": "國", "two": "永"}
+    fonts = [make_font(tmp_path / f"{name}.ttf", {c: (50, -50, 950, 850)}, name) for name, c in boxes.items()]
+    collection = make_collection(tmp_path / "both.ttc", fonts)
+    drawings = pictures(tmp_path / "in", str(fonts[0]), "國")
+    out = tmp_path / "full.ttf"
+    assert export(out, drawings, "--base", f"{collection}#1", spec=str(fonts[0])) == 0
+    assert sorted(map(chr, TTFont(out).getBestCmap())) == ["國", "永"]
+
+
+# -------------------------------------------------------------------------------- stopped and gone on with
+
+
+def test_what_was_traced_is_not_traced_again(tmp_path, monkeypatch):
+    drawings = pictures(tmp_path / "in", TARGET, some(TARGET, 6))
+    images = font_export.find_drawings(drawings, 0)
+    path = tmp_path / ".New.ttf.traces"
+    lattice = font_export.Lattice(0.001)
+    first = traces.Traces(path, dict(list(images.items())[:4]), 0.2, lattice)
+    first.trace(1)
+    with path.open("ab") as file:
+        file.write(b'{"character": "U+4E')  # a kill within a line
+    changed = list(images.values())[1]
+    save_image(GlyphRenderer(TARGET).render(some(TARGET, 1), 96), changed)
+    traced = []
+    real = traces.trace_image
+    monkeypatch.setattr(traces, "trace_image", lambda *args: traced.append(1) or real(*args))
+    again = traces.Traces(path, images, 0.2, lattice)
+    again.trace(1)
+    assert len(traced) == 3
+    assert [character for character, _ in again] == sorted(images)
+    whole = traces.Traces(tmp_path / "whole", images, 0.2, lattice)
+    whole.trace(1)
+    assert list(whole) == list(again)
+
+
+def test_several_processes_trace_alike(tmp_path):
+    drawings = pictures(tmp_path / "in", TARGET, some(TARGET, 20), 64)
+    images = font_export.find_drawings(drawings, 0)
+    found = []
+    for workers in (1, 2):
+        one = traces.Traces(tmp_path / f"{workers}", images, 0.2, font_export.Lattice(0.001))
+        one.trace(workers)
+        found.append(list(one))
+    assert found[0] == found[1]
+    assert len(found[0]) == 20
+
+
+def test_the_manifest_tells_which_drawing_is_which(tmp_path):
+    drawings = pictures(tmp_path / "in", TARGET, some(TARGET, 1))
+    name = next(drawings.glob("*.png")).name
+    entries = [
+        {"character": "永", "codepoint": "U+6C38", "label": 0, "file": name},
+        {"character": "字", "codepoint": "U+5B57", "label": 1, "file": name},
+        {"character": "一", "codepoint": "U+4E00", "label": 0, "error": "lacks"},
+    ]
+    (drawings / "manifest.json").write_text(json.dumps({"characters": entries}))
+    assert list(font_export.find_drawings(drawings, 0)) == ["永"]
