@@ -5,12 +5,11 @@ import contextlib
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING
 
 from utils.cli import (
     Parser,
     UserError,
-    abbreviate,
     add_flag,
     as_given,
     at_least,
@@ -19,15 +18,14 @@ from utils.cli import (
     say,
     step_latest_or_best,
 )
+from utils.labels import label_or_blend
 
 if TYPE_CHECKING:  # the rest needs torch, and --help must not wait for that
     import torch
 
     from model import Zi2ZiModel
-    from utils.dataset import PairData
     from utils.distributed import Ranks
-    from utils.drawing import Drawing
-    from utils.render import GlyphRenderer
+    from utils.jobs import Job
     from utils.weights import Weights
 
 DEFAULTS = {
@@ -55,14 +53,16 @@ def build_parser() -> Parser:
     flag(what, "src_txt_file", "text file of characters, UTF-8")
     flag(what, "obj_path", "train.obj or val.obj file, or a folder of such pictures, whose pairs are drawn and scored")
     flag(what, "charset", "big5_1, big5, gb2312_1, gb2312, jis_1, ksx1001 or a text file")
+    flag(what, "missing", "font: of these characters draw those alone that it lacks, and report what it covers")
 
     how = parser.add_argument_group("how")
     flag(how, "src_font", "font to draw from: .ttf, .otf, or .ttc#INDEX (default: the source font of the training)")
-    flag(how, "label", "labels to draw", nargs="+", type=at_least(0))
+    flag(how, "label", "labels to draw, or blends such as 0:0.7,1:0.3", nargs="+", type=label_or_blend)
     flag(how, "run_all_label", "draw every label", action="store_true")
     flag(how, "weights", "auto (EMA where there is one), ema or raw", choices=("auto", "ema", "raw"))
     flag(how, "compare", "also draw raw and EMA weights side by side, and score both", action="store_true")
     flag(how, "legibility", "score how many glyphs an OCR reads (needs rapidocr, onnxruntime)", action="store_true")
+    flag(how, "suspects", "rank the drawings by how odd they are, and draw a sheet of the worst", action="store_true")
     flag(how, "batch_size", "characters drawn at once (default: 16 on the CPU, more on a GPU)", type=at_least(1, 8192))
 
     where = parser.add_argument_group("where")
@@ -74,6 +74,12 @@ def build_parser() -> Parser:
     rules = ("unicode_hex", "unicode_int", "char", "seq")
     flag(where, "filename_rule", "U+6C38, 27704, 永 or 00001", choices=rules)
     flag(where, "skip_exist", "leave files that are there already as they are", action="store_true")
+
+    font = parser.add_argument_group("a font of the drawings (python -m utils.font_export has more flags)")
+    flag(font, "font_out", "font to make of the drawings: .otf or .ttf")
+    flag(font, "font_name", "name of its family (default: that of the base, or of the file)")
+    flag(font, "base", "font to complete with the drawings")
+    flag(font, "exclude_suspects", "worst of the suspects to leave out of the font (default 0)", type=at_least(0))
 
     confirm = parser.add_argument_group("known from the checkpoint (accepted, and checked against it)")
     for name in CONFIRMED_BLUR:
@@ -96,6 +102,8 @@ def run(args: argparse.Namespace) -> int:
     from utils.files import locked
 
     args = resolve(args, DEFAULTS)
+    if args.font_out:
+        check_font_flags(args)
     device, warning = choose_device(args.gpu_ids)
     with joined(device) as ranks, contextlib.ExitStack() as stack:
         with ranks.together():
@@ -104,10 +112,31 @@ def run(args: argparse.Namespace) -> int:
                 stack.enter_context(locked(folder, ".drawing.lock", "drawing into"))
                 clean(folder, job)
         failed = draw(models["EMA" if weights.kind == "ema" else "raw"], job, folder, args, weights, ranks)
-        if ranks.is_main and (job.truth is not None or args.compare):
+        if ranks.is_main and (job.scored or args.compare):
             caption = f"{Path(args.experiment_dir).name}, step {weights.step}"
             compare(models, job, folder, args, caption, weights.step)
+        if ranks.is_main and args.missing:
+            report_coverage(args, job, folder)
+        if ranks.is_main and args.suspects:
+            find_suspects(models, job, folder, args)
+    if args.font_out and ranks.is_main:
+        failed += export_font(args)
     return 1 if failed else 0
+
+
+def check_font_flags(args: argparse.Namespace) -> None:
+    """Check before anything is drawn whether a font could be made of it.
+
+    Raises:
+        UserError: when it couldn't.
+    """
+    from utils.font_export import check_output
+
+    if args.run_all_label or len(args.label or [0]) > 1:
+        raise UserError("--font_out makes a font of one label: name it with --label")
+    if args.image_ext == "svg":
+        raise UserError("--font_out traces pictures: leave out --image_ext svg")
+    check_output(Path(args.font_out), args.base)
 
 
 def prepare(
@@ -122,6 +151,7 @@ def prepare(
     from utils import checkpoint
     from utils.distributed import drawing_batch, tune
     from utils.experiment import Paths, read_config
+    from utils.jobs import choose_job
     from utils.legibility import glyph_reader
     from utils.quality import find_best
     from utils.weights import find_kinds, foreign_config, weights_folder
@@ -135,7 +165,7 @@ def prepare(
         raise UserError(f"{paths.config}: no such file; train first, or point --experiment_dir to an experiment")
     say(warning)
     args.read = glyph_reader() if args.legibility else None
-    kinds = ["raw", "ema"] if args.compare else [args.weights]
+    kinds = ["raw", "ema"] if args.compare or (args.suspects and both_kinds(checkpoints)) else [args.weights]
     if config is None:
         found, said = find_kinds(checkpoints, args.resume, kinds)
         config, assumed = foreign_config(found[0], args.image_size)
@@ -163,6 +193,13 @@ def prepare(
     return models, weights, choose_job(args, config, folder), folder
 
 
+def both_kinds(checkpoints: Path) -> bool:
+    """Whether there are raw and EMA weights, so that they can be compared."""
+    from utils import checkpoint
+
+    return all(checkpoint.steps_with(checkpoints, part) for part in (checkpoint.GENERATOR, checkpoint.EMA_GENERATOR))
+
+
 def model_check(values: dict, path: Path) -> Callable[["Weights"], None]:
     """What checks that weights are of the architecture that `path` has recorded.
 
@@ -180,71 +217,7 @@ def model_check(values: dict, path: Path) -> Callable[["Weights"], None]:
     return lambda weights: checkpoint.check_fit(shapes, weights.state_dict, weights.path)
 
 
-class Job(NamedTuple):
-    """What there is to draw."""
-
-    source: Any  # renders what is drawn from
-    truth: "PairData | None"  # what the drawings are compared with
-    drawings: "list[Drawing]"
-    failed: tuple[dict, ...] = ()  # manifest entries of what can't be drawn at all
-
-
-def choose_job(args: argparse.Namespace, config: dict, folder: Path) -> Job:
-    """What the flags ask for: the records of a file, characters, or what was held out of the training.
-
-    Raises:
-        UserError: when the flags name nothing that can be drawn.
-    """
-    from utils.drawing import plan, plan_records
-    from utils.experiment import data_from_config
-
-    known, characters = config["data"], choose_characters(args)
-    if args.legibility and (args.obj_path is not None or known["kind"] == "records"):
-        raise UserError("--legibility needs to know the characters, which pairs side by side don't tell")
-    if args.obj_path is not None:
-        if characters is not None or args.label or args.run_all_label or args.src_font:
-            raise UserError("--obj_path draws pairs under their own labels: leave out texts, labels and --src_font")
-        return records_of(args, config["model"], folder)
-    if characters is None and known["kind"] == "records":
-        if args.label or args.run_all_label or args.src_font:
-            raise UserError("labels and --src_font are for characters: name some with --src_txt or the like")
-        data = data_from_config(known)
-        if not data.held_out_pairs:
-            raise UserError("this experiment holds no pairs out: name some characters, or a file with --obj_path")
-        return Job(data, data, plan_records(data.held_out_pairs, folder, args.image_ext))
-    labels = choose_labels(args, known["labels"])
-    if known["kind"] == "fonts":
-        source = source_font(args.src_font, known["src_font"])
-        truth = data_from_config(known) if characters is None or args.compare else None
-        characters = characters or truth.held_out
-        if not characters:
-            raise UserError("this experiment holds no characters out: name some with --src_txt or --charset")
-    else:
-        if characters is None or args.src_font is None:
-            raise UserError("these weights come without a font: give --src_font and --src_txt, or --obj_path")
-        source, truth = framed_font(args.src_font, known.get("frame")), None
-    return Job(source, truth, plan(characters, labels, folder, args.filename_rule, args.image_ext))
-
-
-def records_of(args: argparse.Namespace, model: dict, folder: Path) -> Job:
-    """The records of --obj_path, under their own labels.
-
-    Raises:
-        UserError: when there are none, or one has a label that the model lacks.
-    """
-    from utils.drawing import plan_records
-    from utils.record_data import RecordData, open_records
-
-    data = RecordData(open_records(Path(args.obj_path)), None, model["input_nc"])
-    say(*data.summary())
-    most = model["embedding_num"]
-    if len(data.labels) > most:
-        raise UserError(f"{args.obj_path} has the label {data.labels[-1]}, the weights have {most} labels")
-    failed = tuple({"record": number, "error": reason} for number, reason in data.dropped.items())
-    return Job(data, data, plan_records(data.train_pairs, folder, args.image_ext), failed)
-
-
-def clean(folder: Path, job: Job) -> None:
+def clean(folder: Path, job: "Job") -> None:
     """Delete what a killed run left half written where this one writes."""
     from utils.files import remove_stray
 
@@ -253,7 +226,7 @@ def clean(folder: Path, job: Job) -> None:
 
 
 def draw(
-    model: "Zi2ZiModel", job: Job, folder: Path, args: argparse.Namespace, weights: "Weights", ranks: "Ranks"
+    model: "Zi2ZiModel", job: "Job", folder: Path, args: argparse.Namespace, weights: "Weights", ranks: "Ranks"
 ) -> int:
     """Draw every file and write the manifest, also of a run that is interrupted; returns the number that failed.
 
@@ -281,7 +254,7 @@ def draw(
 
 
 def compare(
-    models: "dict[str, Zi2ZiModel]", job: Job, folder: Path, args: argparse.Namespace, caption: str, step: int
+    models: "dict[str, Zi2ZiModel]", job: "Job", folder: Path, args: argparse.Namespace, caption: str, step: int
 ) -> None:
     """Draw a sheet, and score each model where there is something to compare with."""
     from utils import drawing
@@ -299,6 +272,40 @@ def compare(
     say(str(sheet))
 
 
+def report_coverage(args: argparse.Namespace, job: "Job", folder: Path) -> None:
+    """Say what the font of --missing covers with the drawings, and write coverage.json."""
+    from utils.charset import unique
+    from utils.coverage import charsets_for, coverage, coverage_lines
+    from utils.experiment import write_json
+    from utils.font_complete import covered_by, open_base
+
+    generated = "".join(item.key for item in job.drawings if item.path.is_file())
+    have = covered_by(open_base(args.missing))
+    wanted = charsets_for(args.charset, unique(generated + have))
+    found = coverage(have, generated, wanted)
+    say(*coverage_lines(found))
+    write_json(folder / "coverage.json", {"font": args.missing, **found})
+
+
+def find_suspects(models: "dict[str, Zi2ZiModel]", job: "Job", folder: Path, args: argparse.Namespace) -> None:
+    """Rank the drawings, the most suspicious first: suspects.json, and a sheet of the worst."""
+    from utils.experiment import write_json
+    from utils.suspects import draw_suspects, rank_drawings
+
+    ranked = rank_drawings(job.drawings, job.source, job.truth, list(models.values()), args.batch_size)
+    write_json(folder / "suspects.json", {"suspects": ranked})
+    draw_suspects(ranked, job.drawings, job.source, folder / "suspects.png")
+    say(f"{len(ranked)} drawings, the most suspicious first, are in {folder / 'suspects.json'}")
+
+
+def export_font(args: argparse.Namespace) -> int:
+    """Make a font of the drawings, or complete one; returns its exit code."""
+    from utils import font_export
+
+    label = (args.label or [0])[0]
+    return font_export.export_font(argparse.Namespace(**{**vars(args), "label": label}))
+
+
 def confirm(args: argparse.Namespace, model: dict) -> None:
     """Check the flags that describe the networks, and say which were left to the checkpoint.
 
@@ -314,67 +321,6 @@ def confirm(args: argparse.Namespace, model: dict) -> None:
             raise UserError(f"{what} contradicts the checkpoint, whose {name} is {model[name]}: leave the flag out")
         if given is None and model[name] is True:
             say(f"--{name} is taken from the checkpoint")
-
-
-def choose_labels(args: argparse.Namespace, names: list[str]) -> list[int]:
-    """The labels to draw: --run_all_label, --label, or 0.
-
-    Raises:
-        UserError: for a label that was not trained.
-    """
-    if args.run_all_label:
-        return list(range(len(names)))
-    labels = list(dict.fromkeys(args.label or [0]))
-    for label in labels:
-        if label >= len(names):
-            known = ", ".join(name if name == str(number) else f"{number} {name}" for number, name in enumerate(names))
-            raise UserError(f"--label {label}: there are the labels {abbreviate(known, 200)}")
-    return labels
-
-
-def choose_characters(args: argparse.Namespace) -> str | None:
-    """The characters that the flags name, each once; None when they name none.
-
-    Raises:
-        UserError: when a flag names no character that could be drawn.
-    """
-    from utils.charset import parse_text, read_charset, read_text_file, unique
-
-    chosen = []
-    if args.src_txt is not None:
-        chosen.append(parse_text(args.src_txt))
-        if not chosen[-1]:
-            raise UserError("--src_txt holds no character")
-    if args.src_txt_file is not None:
-        chosen.append(read_text_file(Path(args.src_txt_file)))
-    if args.charset is not None:
-        chosen.append(read_charset(args.charset))
-    return unique("".join(chosen)) if chosen else None
-
-
-def source_font(spec: str | None, record: dict) -> "GlyphRenderer":
-    """The font to draw from: that of the training, placed as in training, or another, placed by its own em."""
-    from utils.font_data import open_recorded
-    from utils.render import GlyphRenderer
-
-    if spec is None:
-        return open_recorded(record)
-    font = GlyphRenderer(spec)
-    if font.sha256() == record["sha256"]:
-        return open_recorded(record, spec)
-    say(f"{font.name} is not {record['name']}, the source font of the training: its drawings may be worse")
-    return font
-
-
-def framed_font(spec: str, frame: list[float] | None) -> "GlyphRenderer":
-    """A font to draw from with weights that were trained on pictures, placed as the glyphs in those were."""
-    from utils.charset import read_charset
-    from utils.render import GlyphRenderer, place_in_frame
-
-    font = GlyphRenderer(spec)
-    if frame:
-        font.placement = place_in_frame(font, read_charset("big5_1")[::20], frame)
-    return font
 
 
 if __name__ == "__main__":

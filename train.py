@@ -13,6 +13,7 @@ from utils.options import (
     AMP,
     DEFAULTS,
     NOT_RECORDED,
+    RECIPES,
     changes_on_resume,
     check_recorded,
     resolve_options,
@@ -70,9 +71,11 @@ def build_parser() -> Parser:
     flag(learning, "lr", "learning rate of the generator", type=float)
     flag(learning, "lr_D", "learning rate of the discriminator (default: as --lr)", type=float)
     flag(learning, "schedule", "epochs after which the learning rates halve, each time; 0: never", type=at_least(0))
+    flag(learning, "recipe", "zi2zi: the settings of the earlier ports where no flag says otherwise", choices=RECIPES)
     flag(learning, "L1_penalty", "weight of the L1 loss", type=float)
+    flag(learning, "Ladv_penalty", "weight of the adversarial loss; 0: no discriminator", type=float)
     flag(learning, "Lconst_penalty", "weight of the constant-encoding loss", type=float)
-    flag(learning, "Lcategory_penalty", "weight of the category loss", type=float)
+    flag(learning, "Lcategory_penalty", "weight of the discriminator's category loss", type=float)
     flag(learning, "ema_decay", "decay of the EMA weights, 0 to 1; 0 turns EMA off", type=float)
     flag(learning, "fine_tune", "start from the weights of another experiment, or of an earlier port", metavar="PATH")
     flag(learning, "freeze_encoder", "keep the way down of the generator as it is, when fine-tuning")

@@ -5,6 +5,7 @@ Images are [N, C, S, S] in [-1, 1], ink -1 and paper +1; labels are int64 [N].
 
 import contextlib
 import copy
+import functools
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
@@ -149,8 +150,12 @@ class UNetGenerator(nn.Module):
         return self.model.encode(x).flatten(1)
 
     def forward(self, x: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
-        """Draw x [N, C, S, S] in the style of label [N]: (image [N, C, S, S], encoded [N, E])."""
-        image, bottleneck = self.model(x, self.embedder(label))
+        """Draw x [N, C, S, S] in the style of label [N]: (image [N, C, S, S], encoded [N, E]).
+
+        A `label` of floats, [N, embedding_num], blends: each row holds the weights of the labels.
+        """
+        style = label.to(x.dtype) @ self.embedder.weight if label.is_floating_point() else self.embedder(label)
+        image, bottleneck = self.model(x, style)
         return image, bottleneck.flatten(1)
 
 
@@ -249,6 +254,7 @@ class Zi2ZiConfig:
     d_blur: bool = False  # anti-aliased downsampling in the discriminator
     dropout: float = 0.5  # in the generator's deep levels
     L1_penalty: float = 100.0  # weight of the L1 loss
+    Ladv_penalty: float = 1.0  # weight of the adversarial loss; 0: the discriminator is left out of the training
     Lconst_penalty: float = 15.0  # weight of the constant-encoding loss
     Lcategory_penalty: float = 1.0  # weight of the category loss
     lr: float = 0.001  # learning rate of G
@@ -269,7 +275,7 @@ class Zi2ZiConfig:
         for name in ("ngf", "ndf", "embedding_num", "embedding_dim", "accum_steps"):
             if not 1 <= getattr(self, name) <= MOST[name]:
                 raise ValueError(f"{name} {getattr(self, name)} is not in 1 to {MOST[name]}")
-        for name in ("L1_penalty", "Lconst_penalty", "Lcategory_penalty"):
+        for name in ("L1_penalty", "Ladv_penalty", "Lconst_penalty", "Lcategory_penalty"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise ValueError(f"{name} {getattr(self, name)} is not a number of 0 or more")
         for name in ("lr", "lr_D"):
@@ -383,42 +389,50 @@ class Zi2ZiModel:
     def optimize_parameters(self) -> dict[str, Tensor]:
         """One training step on the batch of `set_input`: D's update, G's update, EMA.
 
-        Each network takes one optimizer step, whatever `accum_steps` is. Returns detached scalars
-        that stay on the device: d_loss, g_loss and, as they enter these (weights included),
-        adv_loss, category_loss, l1_loss, const_loss.
+        Each network takes one optimizer step, whatever `accum_steps` is; D takes none where `Ladv_penalty` is 0.
+        Returns detached scalars that stay on the device: g_loss, l1_loss and, as far as they are part of the
+        training, d_loss, adv_loss, category_loss, const_loss, as they enter the sum (weights included).
         """
-        total = sum(len(batch.label) for batch in self.micro_batches)
-        accumulating, last = len(self.micro_batches) > 1, self.micro_batches[-1]
-        report = dict.fromkeys(("d_loss", "g_loss", "adv_loss", "category_loss", "l1_loss", "const_loss"), 0.0)
-
-        self.netD.requires_grad_(True)
-        self.optimizer_D.zero_grad()
-        drawn = []
-        for batch in self.micro_batches:
-            random_state = self._random_state()
-            with self._autocast(), averaging(self._averaged_D, batch is last):
-                with torch.set_grad_enabled(not accumulating):  # accumulating, G is drawn again for its own update
-                    fake, encoded = self.forward(batch)
-                d_loss = self.discriminator_loss(batch, fake.detach()) * (len(batch.label) / total)
-            self.scaler.scale(d_loss).backward()
-            report["d_loss"] += d_loss.detach()
-            drawn.append(random_state if accumulating else (fake, encoded))
-        self.scaler.step(self.optimizer_D)
-
+        report: dict[str, Tensor] = {}
+        if self.config.Ladv_penalty > 0:
+            draws = self._step_D(report)
+        else:
+            draws = [functools.partial(self.forward, batch) for batch in self.micro_batches]
         self.netD.requires_grad_(False)
         self.optimizer_G.zero_grad()
-        for batch, made in zip(self.micro_batches, drawn, strict=True):
-            share = len(batch.label) / total
-            with self._autocast(), averaging(self._averaged_G, batch is last):
-                fake, encoded = self._redraw(batch, made) if accumulating else made
-                terms = self.generator_losses(batch, fake, encoded)
-                g_loss = sum(terms.values()) * share
+        for batch, draw in zip(self.micro_batches, draws, strict=True):
+            with self._autocast(), averaging(self._averaged_G, batch is self.micro_batches[-1]):
+                terms = self.generator_losses(batch, *draw())
+                terms = {name: term * self._share(batch) for name, term in terms.items()}
+                g_loss = sum(terms.values())
             self.scaler.scale(g_loss).backward()
-            for name, term in terms.items():
-                report[name] += term.detach() * share
-            report["g_loss"] += g_loss.detach()
+            for name, term in {"g_loss": g_loss, **terms}.items():
+                report[name] = report.get(name, 0.0) + term.detach()
         self._step_G()
         return report
+
+    def _step_D(self, report: dict[str, Tensor]) -> list[Callable[[], tuple[Tensor, Tensor]]]:
+        """D's optimizer step; returns for each micro-batch what gives once more G's drawing of it, and the encoding."""
+        accumulating = len(self.micro_batches) > 1
+        self.netD.requires_grad_(True)
+        self.optimizer_D.zero_grad()
+        draws = []
+        for batch in self.micro_batches:
+            random_state = self._random_state()
+            with self._autocast(), averaging(self._averaged_D, batch is self.micro_batches[-1]):
+                with torch.set_grad_enabled(not accumulating):  # accumulating, G is drawn again for its own update
+                    drawn = self.forward(batch)
+                d_loss = self.discriminator_loss(batch, drawn[0].detach()) * self._share(batch)
+            self.scaler.scale(d_loss).backward()
+            report["d_loss"] = report.get("d_loss", 0.0) + d_loss.detach()
+            again = functools.partial(self._redraw, batch, random_state)
+            draws.append(again if accumulating else functools.partial(tuple, drawn))
+        self.scaler.step(self.optimizer_D)
+        return draws
+
+    def _share(self, batch: Batch) -> float:
+        """The part of a micro-batch in the batch."""
+        return len(batch.label) / len(self.batch.label)
 
     def _step_G(self) -> None:
         """G's optimizer step and EMA. A step that fp16 leaves out counts for both; what tells stays on the device."""
@@ -447,19 +461,18 @@ class Zi2ZiModel:
         return adversarial + self.config.Lcategory_penalty * category / 2
 
     def generator_losses(self, batch: Batch, fake: Tensor, encoded: Tensor) -> dict[str, Tensor]:
-        """The terms of G's loss, weighted: fool D, keep the label, match the target, keep the encoding."""
-        binary, category = self.netD(torch.cat([batch.source, fake], 1))
-        terms = {
-            "const_loss": fake.new_zeros(()),
-            "adv_loss": losses.adversarial_loss(binary, True),
-            "category_loss": self.config.Lcategory_penalty * losses.category_loss(category, batch.label),
-            "l1_loss": self.config.L1_penalty * losses.l1_loss(fake, batch.target),
-        }
-        if self.config.Lconst_penalty > 0:
+        """The terms of G's loss, weighted: match the target, fool D and keep the label, keep the encoding."""
+        config = self.config
+        terms = {"l1_loss": config.L1_penalty * losses.l1_loss(fake, batch.target)}
+        if config.Ladv_penalty > 0:
+            binary, category = self.netD(torch.cat([batch.source, fake], 1))
+            terms["adv_loss"] = config.Ladv_penalty * losses.adversarial_loss(binary, True)
+            terms["category_loss"] = config.Lcategory_penalty * losses.category_loss(category, batch.label)
+        if config.Lconst_penalty > 0:
             # The running statistics are those of source images, which is what is drawn from later.
             with frozen_statistics(self.netG):
                 encoded_fake = self.netG.encode(fake)
-            terms["const_loss"] = self.config.Lconst_penalty * losses.const_loss(encoded, encoded_fake)
+            terms["const_loss"] = config.Lconst_penalty * losses.const_loss(encoded, encoded_fake)
         return terms
 
     def _random_state(self) -> tuple[Tensor, Tensor | None]:
@@ -478,6 +491,8 @@ class Zi2ZiModel:
     @torch.inference_mode()
     def sample(self, source: Tensor, label: Tensor, weights: str = "auto") -> Tensor:
         """Draw source [N, C, S, S] in the style of label [N], in eval mode; returns [N, C, S, S] in [-1, 1].
+
+        `label` may blend, as in the generator.
 
         `weights` is `ema`, `raw`, or `auto`: the shadow where there is one. Neither weights nor
         batch-norm statistics nor the training mode change.

@@ -15,7 +15,7 @@ POSIX_TESTS = ["test_faults.py", "test_damage.py", "test_hostile.py", "test_host
 collect_ignore = POSIX_TESTS if os.name == "nt" else []
 
 TINY = {"image_size": 64, "ngf": 4, "ndf": 2, "embedding_num": 3, "embedding_dim": 8}
-TINY_FLAGS = [
+SIZES = [
     "--image_size",
     "64",
     "--ngf",
@@ -29,6 +29,8 @@ TINY_FLAGS = [
     "--gpu_ids",
     "-1",
 ]
+# All that there is takes part in the training.
+TINY_FLAGS = [*SIZES, "--dropout", "0.5", "--Ladv_penalty", "1", "--Lconst_penalty", "15"]
 
 
 def tiny_model(dtype: torch.dtype = torch.float32, seed: int = 0, **changes) -> Zi2ZiModel:

@@ -76,19 +76,22 @@ def combined() -> dict[str, Variant]:
         "mild, late, batch 8": changed(WON, **MILD, schedule="late", batch_size=8),
         "mild, late, edge 50": changed(WON, **MILD, schedule="late", edge_weight=50.0),
         "mild, late, beta1 0.9": changed(WON, **MILD, schedule="late", beta1=0.9),
-        "mild, late, D every 8": changed(WON, **MILD, schedule="late", **RARE),
+        "edge 50": changed(WON, edge_weight=50.0),
+        "D every 8": changed(WON, **RARE),
     }
 
 
 # A discriminator that is asked one step in eight.
 RARE = {"adversarial": "bce", "every": 8, "adversarial_weight": 0.1}
 
-# The settings of the earlier ports, without blur and EMA.
-ZI2ZI = Variant(config={"ema_decay": 0.999}, program=True, halved_after=20)
+# The defaults of train.py, and the settings of the earlier ports (here with EMA beside, for comparison): the program's
+# own step.
+DEFAULT = Variant(config={"g_blur": True, "Ladv_penalty": 0.0, "Lconst_penalty": 0.0, "dropout": 0.0}, program=True)
+ZI2ZI = Variant(program=True, halved_after=20)
 
 STUDIES: dict[str, dict[str, Variant]] = {
     "with_discriminator": with_discriminator(),
     "without_discriminator": without_discriminator(),
     "combined": combined(),
-    "final": {"zi2zi": ZI2ZI},
+    "final": {"default": DEFAULT, "default without blur": changed(DEFAULT, {"g_blur": False}), "zi2zi": ZI2ZI},
 }

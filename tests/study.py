@@ -1,7 +1,7 @@
 """Train in many ways for the same processor time, and score them on characters of the training set held back.
 
     python -m tests.study recipe --data_dir DIR --minutes 3 --jobs 2
-    python -m tests.study recipe --src_font NotoSansCJK-Regular.ttc#3 --dst_font LXGWWenKai-Regular.ttf --seeds 1 2 3
+    python -m tests.study recipe --src_font NotoSansCJK-Regular.ttc#3 --dst_font KleeOne-Regular.ttf --seeds 1 2 3
     python -m tests.study --table tests/results/recipe.jsonl
 
 Each run is a process with one thread, timed by the processor time that it uses. The results, one line of JSON a run,
@@ -11,8 +11,10 @@ are appended to tests/results/STUDY.jsonl; a run that is there already is not ma
 import argparse
 import json
 import multiprocessing
+import random
 import statistics
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,23 +27,33 @@ from model import EMA, Zi2ZiConfig
 from tests.studies import STUDIES
 from tests.variants import Variant, VariantModel, learning_rate_factor
 from utils import dataset, metrics
+from utils.charset import read_charset
 from utils.dataset import PairData, ResumableSampler, TrainingPairs, collate, split_held_out
 from utils.distributed import tune
 from utils.font_data import FontData
 from utils.images import save_sheet, to_float, to_grey, to_uint8
 from utils.record_data import RecordData
+from utils.render import GlyphRenderer
 
 RESULTS = Path(__file__).parent / "results"
+HELD_OUT = 100  # characters
 VALIDATION = 0.1  # share of the training characters that a study is scored on
 SHADOWS = {"EMA": 0.999}  # averages that every run has
 COLUMNS = ("l1", "ssim", "ink_iou", "edge_distance", "stray_specks", "stray_holes", "greyness")
 
 
 def open_data(args: argparse.Namespace) -> PairData:
-    """The pairs of a study: a folder with train.obj, or fonts, with 500 characters to train on and 100 held out."""
+    """The pairs of a study: a folder with train.obj, or fonts, with some characters of a charset and HELD_OUT more."""
     if args.data_dir:
         return RecordData.open(Path(args.data_dir), 1)
-    return FontData.from_fonts(args.src_font, args.dst_font, [], args.charset, args.split_ratio, 777)
+    fonts = [GlyphRenderer(spec) for spec in (args.src_font, *args.dst_font)]
+    covered = [c for c in read_charset(args.charset) if all(font.covers(c) for font in fonts)]
+    chosen = random.Random(777).sample(covered, args.characters + HELD_OUT)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "chosen.txt"
+        path.write_text("".join(chosen), encoding="utf-8")
+        ratio = HELD_OUT / len(chosen)
+        return FontData.from_fonts(args.src_font, args.dst_font, [], str(path), ratio, 777)
 
 
 def train(variant: Variant, data: PairData, pairs: list, args: argparse.Namespace, seed: int) -> tuple[Any, dict]:
@@ -100,6 +112,7 @@ def one_run(job: tuple[str, str, int, argparse.Namespace]) -> dict:
         shown = {head: images[:24] for head, images in (columns | {"target": target}).items()}
         save_sheet(shown, Path(args.sheets) / f"{study}_{name}_{seed}.png", blocks=4, caption=[f"{name}, seed {seed}"])
     setting = {key: getattr(args, key) for key in ("image_size", "ngf", "ndf", "minutes", "max_steps", "final")}
+    setting["target"] = data.labels[0] if args.dst_font else Path(args.data_dir).name
     return {"variant": name, "seed": seed, **setting, **said, "scores": scores}
 
 
@@ -134,8 +147,8 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--data_dir")
     parser.add_argument("--src_font")
     parser.add_argument("--dst_font", nargs="+")
-    parser.add_argument("--charset")
-    parser.add_argument("--split_ratio", type=float, default=1 / 6)
+    parser.add_argument("--charset", default="big5_1")
+    parser.add_argument("--characters", type=int, default=500, help="of the charset, beside 100 that are held out")
     parser.add_argument("--image_size", type=int, default=128)
     parser.add_argument("--ngf", type=int, default=16)
     parser.add_argument("--ndf", type=int, default=16)

@@ -82,7 +82,7 @@ def test_a_run_goes_on_in_another_number_of_processes(tmp_path):
     assert out.count("step 3: saved in") == 1 and out.count("characters to train on") == 1
     assert "Traceback" not in err
     shutil.copytree(mixed, back)
-    assert run_train(mixed, "--resume", "latest", "--max_steps", 6) == 0
+    assert run_train(mixed, *FLAGS[len(TINY_FLAGS) :], "--resume", "latest", "--max_steps", 6) == 0
     resume = ["--experiment_dir", back, "--resume", "latest", "--max_steps", 6]
     out, _ = both(ROOT / "train.py", *TINY_FLAGS, *resume, cwd=tmp_path)
     assert out.count("going on from step 3") == 1

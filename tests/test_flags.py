@@ -18,7 +18,7 @@ from model.model import AMP_TYPES
 from tests.conftest import run_train
 from tests.fonts import make_font
 from utils import training
-from utils.options import AMP
+from utils.options import AMP, RECIPES
 
 ROOT = Path(__file__).parent.parent
 
@@ -28,14 +28,21 @@ TRAIN_FLAGS = {
     **{"image_size": "96", "input_nc": "3", "ngf": "5", "ndf": "3", "embedding_num": "4", "embedding_dim": "9"},
     **{"norm_type": "instance", "up_mode": "upsample", "g_blur": True, "d_blur": True, "dropout": "0.1"},
     **{"epoch": "1", "max_steps": "3", "batch_size": "3", "accum_steps": "2", "lr": "0.01", "lr_D": "0.01"},
-    **{"L1_penalty": "1", "Lconst_penalty": "0", "Lcategory_penalty": "9", "ema_decay": "0.01", "random_seed": "5"},
+    **{
+        "L1_penalty": "1",
+        "Ladv_penalty": "2",
+        "Lconst_penalty": "1",
+        "Lcategory_penalty": "9",
+        "ema_decay": "0.01",
+        "random_seed": "5",
+    },
     **{"checkpoint_steps": "1", "sample_steps": "1", "amp": "bf16", "val_ratio": "0.3"},
 }
 # Flags that need a run of their own, below.
 TESTED_APART = {
     *("experiment_dir", "gpu_ids", "resume", "overwrite", "keep_checkpoints", "checkpoint_only_last"),
     *("num_workers", "max_minutes", "schedule", "dst_imgs", "data_dir", "fine_tune", "freeze_encoder"),
-    *("compile", "early_stop"),
+    *("compile", "early_stop", "recipe"),
 }
 INFER_FLAGS = {
     *(
@@ -49,6 +56,9 @@ INFER_FLAGS = {
         "weights",
         "compare",
         "legibility",
+        "suspects",
+        "missing",
+        *("font_out", "font_name", "base", "exclude_suspects"),
         "batch_size",
     ),
     *("experiment_dir", "resume", "gpu_ids", "infer_dir", "image_ext", "filename_rule", "skip_exist"),
@@ -115,6 +125,33 @@ def test_a_flag_of_train_has_an_effect(flag, made, base, tmp_path):
     assert fingerprint(tmp_path) != base
 
 
+def test_the_recipe_of_the_earlier_ports(made, tmp_path):
+    """It stands in for the defaults: a flag goes before it, and a resumed run keeps it."""
+    flags = ["--image_size", "64", "--ngf", "2", "--ndf", "2", "--gpu_ids", "-1", "--experiment_dir", str(tmp_path)]
+    flags += made_flags(made)
+    assert train.main([*flags, "--recipe", "zi2zi", "--dropout", "0.2", "--max_steps", "1"]) == 0
+    config = json.loads((tmp_path / "config.json").read_text(encoding="utf-8"))
+    values = config["model"] | config["training"]
+    assert {name: values[name] for name in RECIPES["zi2zi"]} == RECIPES["zi2zi"] | {"dropout": 0.2}
+    assert not list(tmp_path.glob("checkpoint/*EMA*"))
+    assert train.main([*flags, "--resume", "latest", "--max_steps", "2"]) == 0
+    assert json.loads((tmp_path / "config.json").read_text(encoding="utf-8"))["model"] == config["model"]
+
+
+def test_without_an_adversarial_loss_the_discriminator_stays_as_it_is(made, tmp_path):
+    """The default. It is saved all the same, so that a run can go on with it."""
+    flags = ["--image_size", "64", "--ngf", "2", "--ndf", "2", "--gpu_ids", "-1", "--experiment_dir", str(tmp_path)]
+    flags += [*made_flags(made), "--checkpoint_steps", "1"]
+    assert train.main([*flags, "--max_steps", "2"]) == 0
+    first, second = (torch.load(tmp_path / f"checkpoint/{n}_net_D.pth", weights_only=True) for n in (1, 2))
+    assert all(torch.equal(first[key], second[key]) for key in first)
+    assert (tmp_path / "losses.csv").read_text().splitlines()[0] == "step,epoch,lr,g_loss,l1_loss"
+    assert train.main([*flags, "--resume", "latest", "--max_steps", "3", "--Ladv_penalty", "1"]) == 0
+    third = torch.load(tmp_path / "checkpoint/3_net_D.pth", weights_only=True)
+    assert not all(torch.equal(first[key], third[key]) for key in first)
+    assert "d_loss" in (tmp_path / "losses.csv").read_text()
+
+
 def test_schedule_halves_the_rate(made, tmp_path):
     assert run_train(tmp_path, *made_flags(made), "--epoch", 5, "--schedule", 2, "--batch_size", 9) == 0
     rows = (tmp_path / "losses.csv").read_text().splitlines()[1:]
@@ -170,11 +207,12 @@ def test_without_ema_there_is_no_ema_file(made, tmp_path):
     assert sorted(p.name for p in tmp_path.glob("checkpoint/*")) == ["1_net_D.pth", "1_net_G.pth", "1_state.pth"]
 
 
-def test_defaults_are_those_of_the_config():
-    """The table for --help, which must not import torch, and the dataclass agree."""
+def test_defaults_of_the_config_are_those_of_the_earlier_ports():
+    """The tables for --help, which must not import torch, and the dataclass agree; but EMA is on in the latter."""
+    ports = train.DEFAULTS | RECIPES["zi2zi"] | {"ema_decay": train.DEFAULTS["ema_decay"]}
     for field in fields(Zi2ZiConfig):
-        if field.name in train.DEFAULTS:
-            assert train.DEFAULTS[field.name] == field.default, field.name
+        if field.name in ports:
+            assert ports[field.name] == field.default, field.name
     assert {field.name for field in fields(Zi2ZiConfig)} - train.DEFAULTS.keys() == {"embedding_num", "lr_D", "amp"}
     assert list(AMP_TYPES) == list(AMP)
 

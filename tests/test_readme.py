@@ -9,7 +9,7 @@ import pytest
 
 import infer
 import train
-from utils import prepare
+from utils import font_export, prepare, specimen
 
 ROOT = Path(__file__).parent.parent
 README, CHINESE = ((ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "README.zh-TW.md"))
@@ -17,6 +17,8 @@ PARSERS = {
     "train.py": train.build_parser(),
     "infer.py": infer.build_parser(),
     "-m utils.prepare": prepare.build_parser(),
+    "-m utils.font_export": font_export.build_parser(),
+    "-m utils.specimen": specimen.build_parser(),
 }
 
 
@@ -40,7 +42,7 @@ def test_every_flag_is_in_its_table():
 
 
 def test_every_command_can_be_parsed():
-    commands = re.findall(r"(?m)(?:^|&& )python (train\.py|infer\.py|-m utils\.prepare)([^\n&#]*)", README)
+    commands = re.findall(r"(?m)(?:^|&& )python (train\.py|infer\.py|-m utils\.\w+)([^\n&#]*)", README)
     assert len(commands) >= 20
     for script, flags in commands:
         PARSERS[script].parse_args(shlex.split(flags))

@@ -18,7 +18,7 @@ def imports(path: Path) -> set[str]:
 
 
 def test_imports_run_one_way():
-    standard = {"contextlib", "copy", "math", "collections", "dataclasses", "typing"}
+    standard = {"contextlib", "copy", "functools", "math", "collections", "dataclasses", "typing"}
     for path in (ROOT / "model").glob("*.py"):
         assert imports(path) <= standard | {"torch", "model"}, path
     for path in (ROOT / "utils").rglob("*.py"):

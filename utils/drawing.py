@@ -23,6 +23,7 @@ from utils.dataset import Pair, PairData
 from utils.experiment import write_json
 from utils.files import write_whole
 from utils.images import save_image, save_sheet, to_float, to_grey, to_uint8
+from utils.labels import Label, folder_of, weights_of
 from utils.legibility import Reader, legibility
 from utils.vectorize import to_svg, trace
 
@@ -60,15 +61,15 @@ def file_stem(character: str, rule: str, number: int) -> str:
 class Drawing:
     """One character, or the source glyph of one record, in one label, and the file it goes to."""
 
-    label: int
+    label: Label
     key: str | int  # the character, or the number of the record
     path: Path
 
 
-def plan(characters: str, labels: Sequence[int], folder: Path, rule: str, extension: str) -> list[Drawing]:
+def plan(characters: str, labels: Sequence[Label], folder: Path, rule: str, extension: str) -> list[Drawing]:
     """A drawing for every character in every label, in `folder/<label>/`."""
     return [
-        Drawing(label, character, folder / str(label) / f"{file_stem(character, rule, number)}.{extension}")
+        Drawing(label, character, folder / folder_of(label) / f"{file_stem(character, rule, number)}.{extension}")
         for label in labels
         for number, character in enumerate(characters, 1)
     ]
@@ -79,16 +80,28 @@ def plan_records(pairs: Sequence[Pair], folder: Path, extension: str) -> list[Dr
     return [Drawing(label, key, folder / str(label) / f"{abs(key):05d}.{extension}") for label, key in pairs]
 
 
-def images_of(model: Any, source: np.ndarray, labels: Sequence[int]) -> np.ndarray:
+def label_tensor(labels: Sequence[Label], count: int) -> torch.Tensor:
+    """Labels as what a generator with room for `count` of them takes: int64 [N], or weights [N, count] for blends."""
+    if all(isinstance(label, int) for label in labels):
+        return torch.tensor(labels)
+    weights = torch.zeros(len(labels), count)
+    for row, label in zip(weights, labels, strict=True):
+        for one, weight in weights_of(label).items():
+            row[one] = weight
+    return weights
+
+
+def images_of(model: Any, source: np.ndarray, labels: Sequence[Label]) -> np.ndarray:
     """Draw uint8 [N, S, S] in the given labels, to the same; [N, S, S, 3] for a model in colour."""
     pixels = to_float(torch.from_numpy(source).to(model.device), model.config.input_nc)
-    return to_uint8(model.sample(pixels, torch.tensor(labels)))
+    return to_uint8(model.sample(pixels, label_tensor(labels, model.config.embedding_num)))
 
 
-def shift_change(model: Any, source: np.ndarray, labels: Sequence[int]) -> float:
+def shift_change(model: Any, source: np.ndarray, labels: Sequence[Label]) -> float:
     """How much a drawing changes when its source, uint8 [N, S, S], moves by a pixel: `metrics.shift_consistency`."""
     pixels = to_float(torch.from_numpy(source).to(model.device), model.config.input_nc)
-    return round(metrics.shift_consistency(lambda x: model.sample(x, torch.tensor(labels)), pixels), 5)
+    label = label_tensor(labels, model.config.embedding_num)
+    return round(metrics.shift_consistency(lambda x: model.sample(x, label), pixels), 5)
 
 
 def draw_files(
@@ -149,7 +162,7 @@ def finished(written: Sequence[tuple[Drawing, Future]], bar: tqdm) -> Iterator[d
 
 def entry(drawing: Drawing, error: str | None = None) -> dict[str, Any]:
     """What the manifest says of a drawing."""
-    place = {"file": f"{drawing.label}/{drawing.path.name}"} if error is None else {"error": error}
+    place = {"file": f"{folder_of(drawing.label)}/{drawing.path.name}"} if error is None else {"error": error}
     if isinstance(drawing.key, int):
         return {"record": abs(drawing.key), "label": drawing.label, **place}
     return {"character": drawing.key, "codepoint": codepoint_name(drawing.key), "label": drawing.label, **place}
@@ -196,7 +209,7 @@ def compare(
     under a shift of the source, `read` the legibility, also of the targets.
     """
     pairs = [pair for pair in pairs if source.covers(pair[1])]
-    known = [pair for pair in pairs if truth is not None and truth.has_target(pair)]
+    known = [pair for pair in pairs if truth is not None and isinstance(pair[0], int) and truth.has_target(pair)]
     chosen = known or pairs
     chosen = [chosen[i] for i in np.linspace(0, len(chosen) - 1, min(len(chosen), COMPARED_GLYPHS)).astype(int)]
     if not chosen:

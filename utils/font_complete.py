@@ -19,8 +19,8 @@ BASIC_CMAPS = ((3, 1), (0, 0), (0, 1), (0, 2), (0, 3))
 LAST_BASIC = 0xFFFF
 
 
-def open_base(spec: str) -> TTFont:
-    """Open a font to be completed, in a way that leaves its glyphs as they are.
+def open_base(spec: str, what: str = "--base") -> TTFont:
+    """Open a font to be completed, in a way that leaves its glyphs as they are; `what` is what messages call it.
 
     Raises:
         UserError: when it is none that can be completed.
@@ -33,13 +33,13 @@ def open_base(spec: str) -> TTFont:
         font.getGlyphOrder()
     # fontTools documents no closed set of errors for damaged files.
     except Exception as error:
-        raise UserError(f"--base {spec} can't be read: {' '.join(str(error).split())[:200]}") from error
+        raise UserError(f"{what} {spec} can't be read: {' '.join(str(error).split())[:200]}") from error
     if tables & {"fvar", "CFF2"}:
-        raise UserError(f"--base {spec} is a variable font: make a font of one of its instances first")
+        raise UserError(f"{what} {spec} is a variable font: make a font of one of its instances first")
     if not tables & {"glyf", "CFF "}:
-        raise UserError(f"--base {spec} has bitmaps only, no outlines: there is nothing that could be completed")
+        raise UserError(f"{what} {spec} has bitmaps only, no outlines: there is nothing that could be completed")
     if font["cmap"].getBestCmap() is None:
-        raise UserError(f"--base {spec} has no Unicode cmap")
+        raise UserError(f"{what} {spec} has no Unicode cmap")
     return font
 
 
@@ -47,6 +47,12 @@ def missing_from(font: TTFont, characters: str) -> str:
     """Those of `characters` that a font lacks: not in its cmap, or there with a glyph that is empty."""
     cmap, glyphs = font.getBestCmap(), font.getGlyphSet()
     return "".join(c for c in unique(characters) if ord(c) not in cmap or _is_empty(font, glyphs, cmap[ord(c)]))
+
+
+def covered_by(font: TTFont) -> str:
+    """The characters that a font has, with glyphs that are not empty."""
+    glyphs = font.getGlyphSet()
+    return "".join(chr(c) for c, name in sorted(font.getBestCmap().items()) if not _is_empty(font, glyphs, name))
 
 
 def _is_empty(font: TTFont, glyphs, name: str) -> bool:

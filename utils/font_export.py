@@ -26,6 +26,7 @@ from utils.font_complete import check_name, complete_font, family_of, missing_fr
 from utils.font_data import open_recorded
 from utils.glyph_images import character_of
 from utils.images import EXTENSIONS
+from utils.labels import Label, heaviest, label_or_blend, labels_of
 from utils.render import GlyphRenderer, Placement
 from utils.traces import Contours, Traces, calls_of, cores
 from utils.vectorize import TOLERANCE, Lattice
@@ -52,7 +53,7 @@ def build_parser() -> Parser:
     what = parser.add_argument_group("what goes into the font")
     flag(what, "experiment_dir", "folder of the experiment")
     flag(what, "infer_dir", "folder of the drawings (default: EXPERIMENT_DIR/infer)")
-    flag(what, "label", "label whose drawings are taken", type=at_least(0))
+    flag(what, "label", "label, or blend of labels, whose drawings are taken", type=label_or_blend)
     flag(what, "src_font", "the source font, if it has moved or none is recorded")
     flag(what, "base", "font to complete: .ttf, .otf, or .ttc#INDEX; what it has stays as it is")
     flag(what, "exclude_suspects", "worst of suspects.json to leave out", type=at_least(0))
@@ -92,23 +93,14 @@ def prepare(args: argparse.Namespace) -> "Export":
     if args.font_out is None:
         raise UserError("--font_out: name the font to write, such as MyFont.otf")
     out = Path(args.font_out)
-    if out.suffix.lower() not in KINDS:
-        raise UserError(f"--font_out {out} ends neither in .otf nor in .ttf")
-    if out.is_file() and not os.access(out, os.W_OK):
-        raise UserError(f"--font_out {out} is read-only")
+    base = check_output(out, args.base)
     if not 0 < args.tolerance <= 10:
         raise UserError(f"--tolerance {args.tolerance} is not above 0 and up to 10 pixels")
     paths = Paths(Path(args.experiment_dir))
     config = read_config(paths)
     folder = Path(args.infer_dir) if args.infer_dir else paths.root / "infer"
     images = find_drawings(folder, args.label)
-    base = open_base(args.base) if args.base else None
     if base is not None:
-        if out.exists() and out.samefile(base.reader.file.name):
-            raise UserError(f"--font_out {out} is the base itself, which is never written over: name another file")
-        if (out.suffix.lower() == ".otf") != ("CFF " in base):
-            kind = ".otf" if "CFF " in base else ".ttf"
-            raise UserError(f"--base {args.base} has the outlines of a {kind} font: let --font_out end in {kind}")
         missing = missing_from(base, "".join(images))
         if not missing:
             raise UserError(f"--base {args.base} has all {len(images)} characters already: there is nothing to add")
@@ -119,6 +111,29 @@ def prepare(args: argparse.Namespace) -> "Export":
     check_name(args.font_name or (family_of(base) if base else out.stem), args.reserved_font_name or [])
     frame = find_frame(args, config, base)
     return Export(out, images, frame, base, args.tolerance, names_of(args, out, base))
+
+
+def check_output(out: Path, base: str | None) -> TTFont | None:
+    """See whether a font can be written to `out`, and open the base, where there is one.
+
+    Raises:
+        UserError: when it can't.
+    """
+    if out.suffix.lower() not in KINDS:
+        raise UserError(f"--font_out {out} ends neither in .otf nor in .ttf")
+    if out.is_dir():
+        raise UserError(f"--font_out {out} is a folder")
+    if out.is_file() and not os.access(out, os.W_OK):
+        raise UserError(f"--font_out {out} is read-only")
+    if base is None:
+        return None
+    font = open_base(base)
+    if out.exists() and out.samefile(font.reader.file.name):
+        raise UserError(f"--font_out {out} is the base itself, which is never written over: name another file")
+    if (out.suffix.lower() == ".otf") != ("CFF " in font):
+        kind = ".otf" if "CFF " in font else ".ttf"
+        raise UserError(f"--base {base} has the outlines of a {kind} font: let --font_out end in {kind}")
+    return font
 
 
 def names_of(args: argparse.Namespace, out: Path, base: TTFont | None) -> Names | None:
@@ -134,7 +149,7 @@ def names_of(args: argparse.Namespace, out: Path, base: TTFont | None) -> Names 
 # ------------------------------------------------------------------------- drawings and where they belong
 
 
-def find_drawings(folder: Path, label: int) -> dict[str, Path]:
+def find_drawings(folder: Path, label: Label) -> dict[str, Path]:
     """The drawings in a folder of infer.py, by their characters, as its manifest tells, or else the names of its files.
 
     Raises:
@@ -181,7 +196,7 @@ def read_manifest(path: Path) -> list[dict[str, Any]]:
     return known
 
 
-def read_suspects(folder: Path, label: int) -> list[str]:
+def read_suspects(folder: Path, label: Label) -> list[str]:
     """The characters of suspects.json, the worst first.
 
     Raises:
@@ -249,9 +264,8 @@ def find_frame(args: argparse.Namespace, config: dict[str, Any] | None, base: TT
     known = config["data"] if config else {}
     if known.get("kind") == "fonts":
         source = open_recorded(known["src_font"], args.src_font)
-        if args.label >= len(known["targets"]):
-            raise UserError(f"--label {args.label}: there are {len(known['targets'])} labels")
-        target = Placement(**known["targets"][args.label]["placement"])
+        labels_of([args.label], False, known["labels"])
+        target = Placement(**known["targets"][heaviest(args.label)]["placement"])
     elif args.src_font:
         source = GlyphRenderer(args.src_font)
         target = source.placement

@@ -25,12 +25,13 @@ DEFAULTS = {
     "up_mode": "conv",
     "g_blur": False,
     "d_blur": False,
-    "dropout": 0.5,
+    "dropout": 0.0,
     "L1_penalty": 100.0,
-    "Lconst_penalty": 15.0,
+    "Ladv_penalty": 0.0,
+    "Lconst_penalty": 0.0,
     "Lcategory_penalty": 1.0,
     "lr": 0.001,
-    "schedule": 20,
+    "schedule": 0,
     "batch_size": 16,
     "accum_steps": 1,
     "epoch": 100,
@@ -43,13 +44,30 @@ DEFAULTS = {
     "early_stop": 0,
     "random_seed": 777,
 }
+# In place of the defaults: how the earlier ports were trained, without blur and EMA.
+RECIPES = {
+    "zi2zi": {
+        "g_blur": False,
+        "d_blur": False,
+        "dropout": 0.5,
+        "L1_penalty": 100.0,
+        "Ladv_penalty": 1.0,
+        "Lconst_penalty": 15.0,
+        "Lcategory_penalty": 1.0,
+        "lr": 0.001,
+        "schedule": 20,
+        "ema_decay": 0.0,
+    }
+}
+# What an experiment was trained with whose config.json does not say it: it is older than the flag.
+BEFORE = {"amp": "off", "val_ratio": 0.0, "Ladv_penalty": 1.0, "early_stop": 0}
 AMP = ("off", "bf16", "fp16")
 # Without fonts and without CUDA: a run of about four minutes on two cores, for a first look.
-SMALL_DEFAULTS = {"image_size": 128, "ngf": 24, "ndf": 12, "max_steps": 600}
+SMALL_DEFAULTS = {"image_size": 128, "ngf": 24, "ndf": 12, "max_steps": 2000}
 # What a checkpoint is: it can't change while its training goes on.
 FIXED = {
     *("image_size", "input_nc", "ngf", "ndf", "embedding_num", "embedding_dim", "norm_type", "up_mode"),
-    *("g_blur", "d_blur", "charset", "split_ratio", "val_ratio", "random_seed"),
+    *("g_blur", "d_blur", "charset", "split_ratio", "val_ratio", "random_seed", "recipe"),
 }
 NOT_RECORDED = {"resume", "overwrite", "gpu_ids", "experiment_dir", "checkpoint_only_last"}
 SOURCES = {"src_font", "dst_font", "dst_imgs", "data_dir"}  # given again, they say where the data lies now
@@ -75,7 +93,7 @@ def resolve_options(
         if args.keep_checkpoints not in (None, 1):
             raise UserError(f"--checkpoint_only_last contradicts --keep_checkpoints {args.keep_checkpoints}")
         args.keep_checkpoints = 1
-    saved = {"amp": "off", "val_ratio": 0.0, **config["training"], **config["model"]} if config else dict(architecture)
+    saved = {**BEFORE, **config["training"], **config["model"]} if config else dict(architecture)
     if args.fine_tune and config is None:
         saved.pop("embedding_num", None)
     if args.max_steps is None and args.epoch is not None:
@@ -83,7 +101,7 @@ def resolve_options(
     data = {} if config else choose_data(args, paths, pretrained=bool(architecture))
     small = small_defaults(args) if data == BUNDLED_FONTS and not on_cuda else {}
     machine = {"num_workers": min(4, (os.cpu_count() or 2) - 1) if on_cuda else 0, "amp": amp}
-    options = resolve(args, saved, data, small, machine, DEFAULTS)
+    options = resolve(args, saved, data, RECIPES.get(args.recipe, {}), small, machine, DEFAULTS)
     follows = saved.get("lr_D") == saved.get("lr")  # it was left out, so it goes where --lr goes
     if options.lr_D is None or (args.lr is not None and args.lr_D is None and follows):
         options.lr_D = options.lr

@@ -1,0 +1,60 @@
+"""The page to look at a font on."""
+
+import base64
+import re
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.test_font_export import TARGET, some, without
+from utils import specimen
+from utils.render import GlyphRenderer
+
+
+def test_drawn_and_generated_glyphs_are_told_apart(tmp_path, capsys):
+    """A font and the base it was made from, which lacks two of its characters."""
+    font = GlyphRenderer(TARGET).path
+    first, second, third = some(TARGET, 3)
+    base = without(TARGET, first + second, tmp_path / "base.ttf")
+    text = f"{first}{third}\n{second}龘<"
+    out = tmp_path / "out"
+    assert specimen.main([str(font), "--base", str(base), "--text", text, "--out_dir", str(out)]) == 0
+    assert "lacks 2 characters of the text, left out: 龘<" in capsys.readouterr().out
+    page = (out / "specimen.html").read_text("utf-8")
+    assert re.findall('<span class="g">(.)</span>', page)[:2] == [first, second]
+    assert f'<span class="g">{first}</span>{third}<br>' in page
+    assert f'<span class="g">{third}</span>' not in page
+    assert "glyphs: 2, drawn:" in page
+    embedded = re.search(r"base64,([A-Za-z0-9+/=]+)", page)[1]
+    assert base64.b64decode(embedded) == font.read_bytes()
+    pixels = np.asarray(Image.open(out / "specimen.png")).reshape(-1, 3)
+    for colour in (specimen.DRAWN, specimen.GENERATED):
+        assert (pixels == colour).all(1).any()
+
+
+def test_a_new_font_is_all_generated(tmp_path):
+    font = str(GlyphRenderer(TARGET).path)
+    assert specimen.main([font, "--most", "5", "--out_dir", str(tmp_path)]) == 0
+    glyphs = (tmp_path / "specimen.html").read_text("utf-8").split('<p class="glyphs">')[1]
+    assert glyphs.count('<span class="g">') == 5
+
+
+def test_markup_in_a_text_stays_text(tmp_path):
+    font = str(GlyphRenderer("bundled:source.otf").path)
+    (tmp_path / "t.txt").write_text("<b>\n" + some("bundled:source.otf", 2), encoding="utf-8")
+    assert specimen.main([font, "--text_file", str(tmp_path / "t.txt"), "--out_dir", str(tmp_path)]) == 0
+    assert "<b>" not in (tmp_path / "specimen.html").read_text("utf-8").split("<body>")[1]
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [(["no.ttf"], "no.ttf: no such file"), ([TARGET, "--text", "a", "--text_file", "b"], "two texts")],
+)
+def test_mistakes_are_one_line(flags, words, capsys):
+    with pytest.raises(SystemExit) as caught:
+        specimen.main(flags)
+    assert caught.value.code == 2
+    error = capsys.readouterr().err
+    assert words in error
+    assert error.count("\n") == 1

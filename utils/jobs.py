@@ -1,0 +1,129 @@
+"""What infer.py is to draw: characters, records, or what was held out; from which font, in which labels."""
+
+import argparse
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from utils.charset import parse_text, read_charset, read_text_file, unique
+from utils.cli import UserError, abbreviate, say
+from utils.dataset import PairData
+from utils.drawing import Drawing, plan, plan_records
+from utils.experiment import data_from_config
+from utils.font_complete import missing_from, open_base
+from utils.font_data import open_recorded
+from utils.labels import labels_of
+from utils.record_data import RecordData, open_records
+from utils.render import GlyphRenderer, place_in_frame
+
+
+class Job(NamedTuple):
+    """What there is to draw."""
+
+    source: Any  # renders what is drawn from
+    truth: PairData | None  # what the drawings are compared with
+    drawings: list[Drawing]
+    failed: tuple[dict, ...] = ()  # manifest entries of what can't be drawn at all
+    scored: bool = True  # whether the drawings are to be compared with the truth
+
+
+def choose_job(args: argparse.Namespace, config: dict, folder: Path) -> Job:
+    """What the flags ask for: the records of a file, characters, or what was held out of the training.
+
+    Raises:
+        UserError: when the flags name nothing that can be drawn.
+    """
+    known, characters = config["data"], choose_characters(args)
+    if args.suspects and (args.obj_path is not None or known["kind"] == "records" or args.image_ext == "svg"):
+        raise UserError("--suspects compares pictures of characters with those of the fonts: here are none of these")
+    if args.legibility and (args.obj_path is not None or known["kind"] == "records"):
+        raise UserError("--legibility needs to know the characters, which pairs side by side don't tell")
+    if args.obj_path is not None:
+        if characters is not None or args.label or args.run_all_label or args.src_font:
+            raise UserError("--obj_path draws pairs under their own labels: leave out texts, labels and --src_font")
+        return records_of(args, config["model"], folder)
+    if characters is None and known["kind"] == "records":
+        if args.label or args.run_all_label or args.src_font:
+            raise UserError("labels and --src_font are for characters: name some with --src_txt or the like")
+        data = data_from_config(known)
+        if not data.held_out_pairs:
+            raise UserError("this experiment holds no pairs out: name some characters, or a file with --obj_path")
+        return Job(data, data, plan_records(data.held_out_pairs, folder, args.image_ext))
+    labels = labels_of(args.label, args.run_all_label, known["labels"])
+    if known["kind"] == "fonts":
+        source = source_font(args.src_font, known["src_font"])
+        scored = characters is None or args.compare
+        truth = data_from_config(known) if scored or args.suspects else None
+        characters = characters or truth.held_out
+        if not characters:
+            raise UserError("this experiment holds no characters out: name some with --src_txt or --charset")
+    else:
+        if characters is None or args.src_font is None:
+            raise UserError("these weights come without a font: give --src_font and --src_txt, or --obj_path")
+        source, truth, scored = framed_font(args.src_font, known.get("frame")), None, False
+    drawings = plan(characters, labels, folder, args.filename_rule, args.image_ext)
+    return Job(source, truth, drawings, scored=bool(scored))
+
+
+def records_of(args: argparse.Namespace, model: dict, folder: Path) -> Job:
+    """The records of --obj_path, under their own labels.
+
+    Raises:
+        UserError: when there are none, or one has a label that the model lacks.
+    """
+
+    data = RecordData(open_records(Path(args.obj_path)), None, model["input_nc"])
+    say(*data.summary())
+    most = model["embedding_num"]
+    if len(data.labels) > most:
+        raise UserError(f"{args.obj_path} has the label {data.labels[-1]}, the weights have {most} labels")
+    failed = tuple({"record": number, "error": reason} for number, reason in data.dropped.items())
+    return Job(data, data, plan_records(data.train_pairs, folder, args.image_ext), failed)
+
+
+def choose_characters(args: argparse.Namespace) -> str | None:
+    """The characters that the flags name, each once; None when they name none.
+
+    Raises:
+        UserError: when a flag names no character that could be drawn.
+    """
+
+    chosen = []
+    if args.src_txt is not None:
+        chosen.append(parse_text(args.src_txt))
+        if not chosen[-1]:
+            raise UserError("--src_txt holds no character")
+    if args.src_txt_file is not None:
+        chosen.append(read_text_file(Path(args.src_txt_file)))
+    if args.charset is not None:
+        chosen.append(read_charset(args.charset))
+    characters = unique("".join(chosen)) if chosen else None
+    if args.missing is None:
+        return characters
+    if characters is None:
+        raise UserError("--missing: of which characters? name a --charset, or --src_txt")
+    missing = missing_from(open_base(args.missing), characters)
+    if not missing:
+        raise UserError(f"{args.missing} has all {len(characters)} characters: there is nothing to draw")
+    say(f"{args.missing} lacks {len(missing)} of {len(characters)} characters: {abbreviate(missing)}")
+    return missing
+
+
+def source_font(spec: str | None, record: dict) -> GlyphRenderer:
+    """The font to draw from: that of the training, placed as in training, or another, placed by its own em."""
+
+    if spec is None:
+        return open_recorded(record)
+    font = GlyphRenderer(spec)
+    if font.sha256() == record["sha256"]:
+        return open_recorded(record, spec)
+    say(f"{font.name} is not {record['name']}, the source font of the training: its drawings may be worse")
+    return font
+
+
+def framed_font(spec: str, frame: list[float] | None) -> GlyphRenderer:
+    """A font to draw from with weights that were trained on pictures, placed as the glyphs in those were."""
+
+    font = GlyphRenderer(spec)
+    if frame:
+        font.placement = place_in_frame(font, read_charset("big5_1")[::20], frame)
+    return font
