@@ -27,6 +27,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from model import Zi2ZiConfig, Zi2ZiModel, fold_norms
 from tests.faults import Child, Result
+from tests.fonts import make_font
 from tests.literal import LiteralModel, literal_drawing
 from tests.ranks import ROOT, torchrun
 from utils import checkpoint
@@ -34,13 +35,16 @@ from utils.dataset import TrainingPairs
 from utils.distributed import tune
 from utils.drawing import draw_files, plan
 from utils.font_data import FontData
+from utils.options import DEFAULTS
 from utils.render import GlyphRenderer
 from utils.train_state import random_state
 
 BATCH = {64: 4, 32: 8, 16: 16, 8: 16}  # images in a step, by the filters of the first level
 BLURS = {"plain": {}, "g_blur": {"g_blur": True}, "g_blur d_blur": {"g_blur": True, "d_blur": True}}
+GENERATOR_ALONE = {name: DEFAULTS[name] for name in ("Ladv_penalty", "Lconst_penalty", "dropout")}  # as by default
 SIDES = (64, 128, 256, 384)  # pixels
 DRAWN = (100, 1000, 5000)  # glyphs, to see whether time and memory grow with them
+MANY, TARGETS = 20_000, 4  # characters and target fonts, to see what memory they take
 WHAT = ("train", "parts", "draw", "data", "checkpoint", "memory", "growth", "growth_of_drawing", "processes", "startup")
 Row = dict[str, Any]
 
@@ -108,7 +112,7 @@ def fast_step(model: Zi2ZiModel, batch: tuple) -> Callable[[], Any]:
 
 
 def train(filters: int, rounds: int) -> list[Row]:
-    """The whole step, without blur, with it in G, and in both; and the literal form of each."""
+    """D's and G's update, without blur, with it in G, and in both; the literal form of each; and G's update alone."""
     batch = make_batch(BATCH[filters])
     needed = needed_operations(filters) * BATCH[filters]
     rows = []
@@ -131,6 +135,11 @@ def train(filters: int, rounds: int) -> list[Row]:
             }
             row |= {"peak": needed / taken / peak, "own peak": own[way] / taken / peak}
             rows.append(row | {"to plain": taken / seconds["plain"], "peak GFLOP/s": peak / 1e9})
+    alone = make_model(filters, g_blur=True, **GENERATOR_ALONE)
+    seconds = interleaved({"plain": fast_step(make_model(filters), batch), "alone": fast_step(alone, batch)}, rounds)
+    taken = seconds["alone"]
+    what = "step, generator alone, g_blur"
+    rows.append({"what": what, "images/s": BATCH[filters] / taken, "to plain": taken / seconds["plain"]})
     return rows
 
 
@@ -205,7 +214,27 @@ def data(filters: int, rounds: int) -> list[Row]:
         pairs = TrainingPairs(bundled(), 256, augment)
         taken = interleaved({"pairs": lambda pairs=pairs: [pairs[0, index] for index in range(200)]}, rounds)["pairs"]
         rows.append({"what": f"pairs{' augmented' if augment else ''}", "pairs/s": 200 / taken})
+    with tempfile.TemporaryDirectory() as name:
+        for epochs in (1, 3):
+            taken = in_child(read_many_in_child, epochs, name, folder=Path(name)).memory
+            what = f"{MANY} characters of {TARGETS} fonts, {epochs} epochs"
+            rows.append({"what": what, "GB": taken / 1e9})
     return rows
+
+
+def read_many_in_child(_threads: str, epochs: str, folder: str) -> int:
+    """Render every pair of many characters and several fonts, again and again."""
+    box = (100, 0, 900, 800)
+    paths = [Path(folder) / f"{number}.ttf" for number in range(1 + TARGETS)]
+    for path in paths:
+        if not path.exists():
+            make_font(path, {chr(0x4E00 + number): box for number in range(MANY)})
+    source, *targets = map(str, paths)
+    pairs = TrainingPairs(FontData.from_fonts(source, targets, [], None, 0.1, 777), 256, augment=True)
+    for epoch in range(int(epochs)):
+        for index in range(len(pairs)):
+            pairs[epoch, index]
+    return 0
 
 
 def checkpoints(filters: int, rounds: int) -> list[Row]:

@@ -9,6 +9,7 @@ are appended to tests/results/STUDY.jsonl; a run that is there already is not ma
 """
 
 import argparse
+import functools
 import json
 import multiprocessing
 import random
@@ -16,7 +17,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,8 +39,32 @@ from utils.render import GlyphRenderer
 RESULTS = Path(__file__).parent / "results"
 HELD_OUT = 100  # characters
 VALIDATION = 0.1  # share of the training characters that a study is scored on
-SHADOWS = {"EMA": 0.999}  # averages that every run has
+FIXED = ("source", "target")  # columns that are not drawn
 COLUMNS = ("l1", "ssim", "ink_iou", "edge_distance", "stray_specks", "stray_holes", "greyness")
+
+
+class Average(EMA):
+    """An average with another warm-up: update n has the decay min(decay, warm_up(n))."""
+
+    def __init__(self, net: torch.nn.Module, decay: float, warm_up: Callable[[int], float]):
+        super().__init__(net, decay)
+        self.warm_up = warm_up
+
+    def current_decay(self) -> float:
+        return min(self.decay, self.warm_up(self.num_updates))
+
+
+WARM_UPS: dict[str, Callable[[int], float]] = {
+    "flat": lambda n: 1.0,
+    "(1+n)/(10+n)": lambda n: (1 + n) / (10 + n),
+    "(1+n)/(100+n)": lambda n: (1 + n) / (100 + n),
+    "1-(1+n)^-2/3": lambda n: 1 - (1 + n) ** (-2 / 3),
+}
+AVERAGES = {
+    f"{decay} {name}": functools.partial(Average, decay=decay, warm_up=warm_up)
+    for decay in (0.99, 0.999, 0.9999)
+    for name, warm_up in WARM_UPS.items()
+}
 
 
 def open_data(args: argparse.Namespace) -> PairData:
@@ -56,29 +81,35 @@ def open_data(args: argparse.Namespace) -> PairData:
         return FontData.from_fonts(args.src_font, args.dst_font, [], str(path), ratio, 777)
 
 
-def train(variant: Variant, data: PairData, pairs: list, args: argparse.Namespace, seed: int) -> tuple[Any, dict]:
-    """Train on `pairs` for the processor time of the study; returns the model and what the run was like."""
+def train(variant: Variant, data: PairData, pairs: list, args: argparse.Namespace, seed: int) -> Iterator[tuple]:
+    """Train on `pairs` for the processor time of the study; yields the model, and what the run was like, to be scored.
+
+    At the end, and at the steps of --score_at.
+    """
     torch.manual_seed(seed)
     sides = {"image_size": args.image_size, "ngf": args.ngf, "ndf": args.ndf, "embedding_num": len(data.labels)}
     model = VariantModel(Zi2ZiConfig(**sides | variant.config), variant)
-    model.others = {name: EMA(model.netG, decay) for name, decay in SHADOWS.items() if name != "EMA"}
+    model.shadows = {name: make(model.netG) for name, make in AVERAGES.items()} if args.averages else {}
     scale, shift = dataset.SCALE, dataset.SHIFT
     dataset.SCALE, dataset.SHIFT = variant.scale or scale, shift if variant.shift is None else variant.shift
-    training = TrainingPairs(data, args.image_size, variant.augment, seed)
-    training.pairs = pairs
+    training = TrainingPairs(data, args.image_size, variant.augment, seed, pairs)
     keys = iter(ResumableSampler(len(pairs), variant.batch_size, seed))
-    budget, started, steps = args.minutes * 60, time.process_time(), 0
-    while (spent := time.process_time() - started) < budget and steps < (args.max_steps or steps + 1):
+    budget, spent, steps = args.minutes * 60, 0.0, 0
+    while spent < budget and steps < (args.max_steps or steps + 1):
+        started = time.process_time()
         model.progress = max(spent / budget, steps / args.max_steps if args.max_steps else 0)
         model.set_learning_rate(learning_rate_factor(variant, model.progress, steps * variant.batch_size / len(pairs)))
         label, *images = collate(training.__getitems__(next(keys)))
         model.set_input(label, *(to_float(image, 1) for image in images))
         found = model.optimize_parameters()
-        for shadow in model.others.values():
+        for shadow in model.shadows.values():
             shadow.update()
         steps += 1
-    said = {"steps": steps, "images": steps * variant.batch_size, "seconds": round(spent)}
-    return model, said | {name: round(float(value), 4) for name, value in found.items()}
+        spent += time.process_time() - started
+        ended = spent >= budget or steps == args.max_steps
+        if ended or steps in args.score_at:
+            said = {"steps": steps, "images": steps * variant.batch_size, "seconds": round(spent)}
+            yield model, said | {name: round(float(value), 4) for name, value in found.items()}
 
 
 def draw(model: Any, source: np.ndarray, labels: Sequence[int], weights: str) -> np.ndarray:
@@ -90,50 +121,67 @@ def draw(model: Any, source: np.ndarray, labels: Sequence[int], weights: str) ->
     return to_grey(np.concatenate(parts))
 
 
-def one_run(job: tuple[str, str, int, argparse.Namespace]) -> dict:
-    """Make one run, and return its line of results."""
+def one_run(job: tuple[str, str, int, argparse.Namespace]) -> list[dict]:
+    """Make one run, and return its lines of results, one for each time that it was scored."""
     study, name, seed, args = job
     torch.set_num_threads(1)
     tune(torch.device("cpu"))
     variant, data = STUDIES[study][name], open_data(args)
-    trained, validation = split_held_out(data.train_pairs, VALIDATION, 777)
     if args.final:
         trained, validation = data.train_pairs, data.held_out_pairs
-    model, said = train(variant, data, trained, args, seed)
-    labels = [label for label, _ in validation]
-    source, target = data.render_pairs(validation, args.image_size)
-    target, columns, scores = to_grey(target), {"source": source}, {}
-    for heading in ("raw", *SHADOWS):
-        if heading in model.others:
-            model.ema = model.others[heading]
-        columns[heading] = draw(model, source, labels, "raw" if heading == "raw" else "ema")
-        scores[heading] = metrics.score(columns[heading], target)
-    if args.sheets:
-        shown = {head: images[:24] for head, images in (columns | {"target": target}).items()}
-        save_sheet(shown, Path(args.sheets) / f"{study}_{name}_{seed}.png", blocks=4, caption=[f"{name}, seed {seed}"])
+    else:
+        keys, _ = split_held_out(sorted({key for _, key in data.train_pairs}), VALIDATION, 777)
+        trained = [pair for pair in data.train_pairs if pair[1] in set(keys)]
+        validation = [pair for pair in data.train_pairs if pair[1] not in set(keys)]
     setting = {key: getattr(args, key) for key in ("image_size", "ngf", "ndf", "minutes", "max_steps", "final")}
-    setting["target"] = data.labels[0] if args.dst_font else Path(args.data_dir).name
-    return {"variant": name, "seed": seed, **setting, **said, "scores": scores}
+    setting |= {"target": data.labels if args.dst_font else Path(args.data_dir).name, "characters": args.characters}
+    results = []
+    for model, said in train(variant, data, trained, args, seed):
+        columns = columns_of(model, data, validation, args.image_size)
+        target = to_grey(columns["target"])
+        scores = {heading: metrics.score(columns[heading], target) for heading in columns if heading not in FIXED}
+        results.append({"variant": name, "seed": seed, **setting, **said, "scores": scores})
+    if args.sheets:
+        shown = {head: images[:24] for head, images in columns.items()}
+        what = f"{study}_{name}_{'+'.join(data.labels)}_{seed}".replace(" ", "_")
+        save_sheet(shown, Path(args.sheets) / f"{what}.png", blocks=4, caption=[f"{name}, seed {seed}"])
+    return results
+
+
+def columns_of(model: Any, data: PairData, pairs: list, image_size: int) -> dict[str, np.ndarray]:
+    """Source, drawings with raw, EMA and every further average, and target, uint8 [N, S, S]."""
+    labels = [label for label, _ in pairs]
+    source, target = data.render_pairs(pairs, image_size)
+    drawn = {"raw": draw(model, source, labels, "raw"), "EMA": draw(model, source, labels, "ema")}
+    own = model.ema
+    for name, shadow in model.shadows.items():
+        model.ema = shadow
+        drawn[name] = draw(model, source, labels, "ema")
+    model.ema = own
+    return {"source": source, **drawn, "target": target}
 
 
 def table(path: Path) -> str:
     """The results of a file as a table in Markdown: means over the seeds, best first."""
-    rows: dict[str, list[dict]] = {}
+    groups: dict[tuple, list[dict]] = {}
     for line in path.read_text("utf-8").splitlines():
         result = json.loads(line)
-        rows.setdefault(result["variant"], []).append(result)
-    headings = [f"{weights} {column}" for weights in ("raw", "EMA") for column in COLUMNS]
-    lines = [f"| variant | seeds | steps | {' | '.join(headings)} |", "| --- " * (3 + len(headings)) + "|"]
+        steps = result["max_steps"] and result["steps"]  # where these are no matter of time
+        groups.setdefault((result["variant"], str(result.get("target", "")), steps), []).append(result)
+    lines = [
+        f"| variant | target | seeds | steps | weights | {' | '.join(COLUMNS)} |",
+        "| --- " * (5 + len(COLUMNS)) + "|",
+    ]
     means = []
-    for name, results in rows.items():
-        values = [
-            statistics.mean(result["scores"][weights][column] for result in results)
-            for weights in ("raw", "EMA")
-            for column in COLUMNS
-        ]
-        means.append((values, name, len(results), statistics.mean(result["steps"] for result in results)))
-    for values, name, seeds, steps in sorted(means, key=lambda mean: mean[0][len(COLUMNS)]):
-        lines.append(f"| {name} | {seeds} | {steps:.0f} | {' | '.join(f'{value:.4g}' for value in values)} |")
+    for (name, target, _), results in groups.items():
+        steps = statistics.mean(result["steps"] for result in results)
+        for weights in results[0]["scores"]:
+            values = [statistics.mean(result["scores"][weights][column] for result in results) for column in COLUMNS]
+            by_steps = round(steps) if results[0]["max_steps"] else 0
+            means.append((target, by_steps, values, name, len(results), steps, weights))
+    for target, _, values, name, seeds, steps, weights in sorted(means):
+        shown = " | ".join(f"{value:.4g}" for value in values)
+        lines.append(f"| {name} | {target} | {seeds} | {steps:.0f} | {weights} | {shown} |")
     return "\n".join(lines)
 
 
@@ -155,6 +203,8 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--minutes", type=float, default=3, help="processor time of a run")
     parser.add_argument("--max_steps", type=int)
     parser.add_argument("--final", action="store_true", help="train on all, and score on what is held out for good")
+    parser.add_argument("--score_at", nargs="+", type=int, default=[], help="steps to score at, beside the end")
+    parser.add_argument("--averages", action="store_true", help="average the weights in further ways beside")
     parser.add_argument("--jobs", type=int, default=1, help="runs at the same time")
     parser.add_argument("--out", help="name of the file of results (default: that of the study)")
     parser.add_argument("--sheets", help="folder for a sheet of each run")
@@ -167,15 +217,16 @@ def main(argv: list[str] | None = None) -> None:
     path = RESULTS / f"{args.out or args.study}.jsonl"
     path.parent.mkdir(exist_ok=True)
     lines = path.read_text("utf-8").splitlines() if path.is_file() else []
-    made = {(result["variant"], result["seed"]) for result in map(json.loads, lines)}
+    made = {(result["variant"], result["seed"], result.get("characters", 500)) for result in map(json.loads, lines)}
     names = args.only or list(STUDIES[args.study])
-    jobs = [(args.study, name, seed, args) for seed in args.seeds for name in names if (name, seed) not in made]
+    runs = [(name, seed) for seed in args.seeds for name in names if (name, seed, args.characters) not in made]
+    jobs = [(args.study, name, seed, args) for name, seed in runs]
     with multiprocessing.get_context("spawn").Pool(args.jobs, maxtasksperchild=1) as pool:
-        for result in pool.imap_unordered(one_run, jobs):
+        for results in pool.imap_unordered(one_run, jobs):
             with path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(result) + "\n")
-            scores = result["scores"]["EMA"]
-            print(result["variant"], result["seed"], {name: scores[name] for name in COLUMNS}, flush=True)
+                file.writelines(json.dumps(result) + "\n" for result in results)
+            scores = results[-1]["scores"]["EMA"]
+            print(results[-1]["variant"], results[-1]["seed"], {name: scores[name] for name in COLUMNS}, flush=True)
     print(table(path))
 
 

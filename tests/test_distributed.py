@@ -84,7 +84,7 @@ def test_a_run_goes_on_in_another_number_of_processes(tmp_path):
     shutil.copytree(mixed, back)
     assert run_train(mixed, *FLAGS[len(TINY_FLAGS) :], "--resume", "latest", "--max_steps", 6) == 0
     resume = ["--experiment_dir", back, "--resume", "latest", "--max_steps", 6]
-    out, _ = both(ROOT / "train.py", *TINY_FLAGS, *resume, cwd=tmp_path)
+    out, _ = both(ROOT / "train.py", *FLAGS, *resume, cwd=tmp_path)
     assert out.count("going on from step 3") == 1
     for folder in (mixed, back):
         for found, expected in zip(losses_of(folder), losses_of(alone), strict=True):
