@@ -60,6 +60,7 @@ def build_parser() -> Parser:
     flag(how, "label", "labels to draw, or blends such as 0:0.7,1:0.3", nargs="+", type=label_or_blend)
     flag(how, "run_all_label", "draw every label", action="store_true")
     flag(how, "weights", "auto (EMA where there is one), ema or raw", choices=("auto", "ema", "raw"))
+    flag(how, "sharpness", "contrast of what is drawn (default: as in the training)", type=float)
     flag(how, "compare", "also draw raw and EMA weights side by side, and score both", action="store_true")
     flag(how, "legibility", "score how many glyphs an OCR reads (needs rapidocr, onnxruntime)", action="store_true")
     flag(how, "suspects", "rank the drawings by how odd they are, and draw a sheet of the worst", action="store_true")
@@ -178,6 +179,10 @@ def prepare(
         found, said = find_kinds(checkpoints, args.resume, kinds, fits)
     say(*said)
     confirm(args, config["model"])
+    if args.sharpness is not None:
+        if not 0 < args.sharpness < 100:
+            raise UserError(f"--sharpness {args.sharpness} is not above 0 and below 100")
+        config["model"]["sharpness"] = args.sharpness
     weights = found[0] if args.weights == "raw" else found[-1]
 
     def load(weights: "Weights") -> Zi2ZiModel:

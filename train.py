@@ -77,6 +77,7 @@ def build_parser() -> Parser:
     flag(learning, "Lconst_penalty", "weight of the constant-encoding loss", type=float)
     flag(learning, "Lcategory_penalty", "weight of the discriminator's category loss", type=float)
     flag(learning, "ema_decay", "decay of the EMA weights, 0 to 1; 0 turns EMA off", type=float)
+    flag(learning, "sharpness", "contrast of what is drawn with the weights; the training is the same", type=float)
     flag(learning, "fine_tune", "start from the weights of another experiment, or of an earlier port", metavar="PATH")
     flag(learning, "freeze_encoder", "keep the way down of the generator as it is, when fine-tuning")
     flag(

@@ -26,7 +26,7 @@ import torch
 
 from model import EMA, Zi2ZiConfig
 from tests.studies import STUDIES
-from tests.variants import Variant, VariantModel, learning_rate_factor
+from tests.variants import Variant, VariantModel, learning_rate_factor, mix
 from utils import dataset, metrics
 from utils.charset import read_charset
 from utils.dataset import PairData, ResumableSampler, TrainingPairs, collate, split_held_out
@@ -100,7 +100,8 @@ def train(variant: Variant, data: PairData, pairs: list, args: argparse.Namespac
         model.progress = max(spent / budget, steps / args.max_steps if args.max_steps else 0)
         model.set_learning_rate(learning_rate_factor(variant, model.progress, steps * variant.batch_size / len(pairs)))
         label, *images = collate(training.__getitems__(next(keys)))
-        model.set_input(label, *(to_float(image, 1) for image in images))
+        images = [to_float(image, 1) for image in images]
+        model.set_input(label, *(mix(*images, variant.mixed) if variant.mixed else images))
         found = model.optimize_parameters()
         for shadow in model.shadows.values():
             shadow.update()

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from model import EMA, Discriminator, UNetGenerator, Zi2ZiConfig, Zi2ZiModel, losses
+from model.model import sharpened
 from tests.conftest import TINY, tiny_batch, tiny_model
 
 
@@ -217,6 +218,30 @@ def test_accumulation_counts_each_image_once_in_the_statistics():
     train_step(model)
     counts = [b for name, b in model.netG.named_buffers() if name.endswith("num_batches_tracked")]
     assert {int(count) for count in counts} == {2}
+
+
+def test_sharpness_moves_greys_away_from_the_middle_and_no_edge():
+    image = torch.linspace(-1, 1, 101)
+    sharp = sharpened(image, 2.0)
+    assert torch.equal(sharp[:50].sign(), image[:50].sign())
+    assert (sharp.abs() >= image.abs() - 1e-6).all()
+    assert sharp[[0, 50, 100]].tolist() == pytest.approx([-1, 0, 1], abs=1e-6)
+    assert (sharp.diff() >= 0).all()
+    torch.testing.assert_close(sharpened(torch.tanh(torch.tensor(0.3)), 2.0), torch.tanh(torch.tensor(0.6)))
+    assert sharpened(image, 1.0) is image
+
+
+def test_sharpness_is_for_drawing_alone():
+    plain, sharp = (tiny_model(sharpness=value, dropout=0.0) for value in (1.0, 3.0))
+    label, source, target = tiny_batch()
+    reports = []
+    for model in (plain, sharp):
+        model.set_input(label, source, target)
+        reports.append(model.optimize_parameters())
+    assert reports[0] == reports[1]
+    assert all(torch.equal(a, b) for a, b in zip(*(m.netG.state_dict().values() for m in (plain, sharp)), strict=True))
+    drawn = [model.sample(source, label) for model in (plain, sharp)]
+    torch.testing.assert_close(drawn[1], sharpened(drawn[0], 3.0))
 
 
 def test_redrawing_under_accumulation_repeats_the_dropout():

@@ -32,6 +32,7 @@ class Variant:
     augment: bool = True
     scale: tuple[float, float] | None = None  # another range of the augmentation's scale
     shift: float | None = None  # and of its shift
+    mixed: float = 0.0  # share of the pairs of which a part is that of another pair, in source and target alike
 
 
 def learning_rate_factor(variant: Variant, progress: float, epoch: float) -> float:
@@ -57,6 +58,21 @@ def verdict_loss(form: str, logits: Tensor, is_real: bool, for_generator: bool =
     if form == "lsgan":
         return F.mse_loss(logits, torch.full_like(logits, float(is_real)))
     return losses.adversarial_loss(logits, is_real)
+
+
+def mix(source: Tensor, target: Tensor, share: float) -> tuple[Tensor, Tensor]:
+    """Put together characters that do not exist: one side of a pair from another pair, in source and target alike.
+
+    CutMix (Yun et al., ICCV 2019) along one line, as characters are made of parts side by side or one above the other.
+    """
+    count, side = len(source), source.shape[-1]
+    other = torch.randperm(count)
+    at = (side * (0.3 + 0.4 * torch.rand(count))).long()[:, None, None]
+    place = torch.arange(side)
+    beyond = (place[None, None, :] >= at).expand(count, side, side)
+    mask = torch.where(torch.rand(count, 1, 1) < 0.5, beyond, beyond.transpose(1, 2))
+    mask = (mask & (torch.rand(count, 1, 1) < share))[:, None]
+    return torch.where(mask, source[other], source), torch.where(mask, target[other], target)
 
 
 class VariantModel(Zi2ZiModel):

@@ -36,6 +36,7 @@ DEFAULTS = {
     "accum_steps": 1,
     "epoch": 100,
     "ema_decay": 0.999,
+    "sharpness": 1.5,
     "freeze_encoder": False,
     "compile": False,
     "checkpoint_steps": 500,
@@ -57,10 +58,11 @@ RECIPES = {
         "lr": 0.001,
         "schedule": 20,
         "ema_decay": 0.0,
+        "sharpness": 1.0,
     }
 }
 # What an experiment was trained with whose config.json does not say it: it is older than the flag.
-BEFORE = {"amp": "off", "val_ratio": 0.0, "Ladv_penalty": 1.0, "early_stop": 0}
+BEFORE = {"amp": "off", "val_ratio": 0.0, "Ladv_penalty": 1.0, "sharpness": 1.0, "early_stop": 0}
 AMP = ("off", "bf16", "fp16")
 # Without fonts and without CUDA: a run of about four minutes on two cores, for a first look.
 SMALL_DEFAULTS = {"image_size": 128, "ngf": 24, "ndf": 12, "max_steps": 2000}
