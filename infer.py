@@ -99,6 +99,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def run(args: argparse.Namespace) -> int:
     """Join the rooms and draw; returns 1 when something could not be drawn."""
+    from utils import font_export
     from utils.distributed import choose_device, joined
     from utils.files import locked
 
@@ -121,7 +122,7 @@ def run(args: argparse.Namespace) -> int:
         if ranks.is_main and args.suspects:
             find_suspects(models, job, folder, args)
     if args.font_out and ranks.is_main:
-        failed += export_font(args)
+        failed += font_export.run(font_flags(args))
     return 1 if failed else 0
 
 
@@ -131,13 +132,24 @@ def check_font_flags(args: argparse.Namespace) -> None:
     Raises:
         UserError: when it couldn't.
     """
-    from utils.font_export import check_output
+    from utils import font_export
 
     if args.run_all_label or len(args.label or [0]) > 1:
         raise UserError("--font_out makes a font of one label: name it with --label")
     if args.image_ext == "svg":
         raise UserError("--font_out traces pictures: leave out --image_ext svg")
-    check_output(Path(args.font_out), args.base)
+    flags = font_flags(args)
+    if args.exclude_suspects and not args.suspects:
+        font_export.read_suspects(font_export.folder_of_drawings(flags), flags.label)
+    font_export.check(flags)
+
+
+def font_flags(args: argparse.Namespace) -> argparse.Namespace:
+    """The flags of the font export, of which infer.py has some."""
+    from utils import font_export
+
+    one = argparse.Namespace(**{**vars(args), "label": (args.label or [0])[0]})
+    return resolve(font_export.flags_from(one), font_export.DEFAULTS)
 
 
 def prepare(
@@ -301,14 +313,6 @@ def find_suspects(models: "dict[str, Zi2ZiModel]", job: "Job", folder: Path, arg
     write_json(folder / "suspects.json", {"suspects": ranked})
     draw_suspects(ranked, job.drawings, job.source, folder / "suspects.png")
     say(f"{len(ranked)} drawings, the most suspicious first, are in {folder / 'suspects.json'}")
-
-
-def export_font(args: argparse.Namespace) -> int:
-    """Make a font of the drawings, or complete one; returns its exit code."""
-    from utils import font_export
-
-    label = (args.label or [0])[0]
-    return font_export.export_font(argparse.Namespace(**{**vars(args), "label": label}))
 
 
 def confirm(args: argparse.Namespace, model: dict) -> None:

@@ -90,6 +90,9 @@ def combined() -> dict[str, Variant]:
         "won, batch 8": changed(WON, batch_size=8),
         "won, batch 32": changed(WON, batch_size=32),
         "won, batch 32, lr 2e-3": changed(WON, {"lr": 2e-3}, batch_size=32),
+        "mild, dropout 0.5, ink 0.5": changed(NO_D, **MILD, ink_weight=0.5),
+        "mild, dropout 0.5, ink 1": changed(NO_D, **MILD, ink_weight=1.0),
+        "mild, dropout 0.5": changed(NO_D, **MILD),
         "edge 50": changed(WON, edge_weight=50.0),
         "D every 8": changed(WON, **RARE),
     }
@@ -103,9 +106,21 @@ RARE = {"adversarial": "bce", "every": 8, "adversarial_weight": 0.1}
 DEFAULT = Variant(config={"g_blur": True, "Ladv_penalty": 0.0, "Lconst_penalty": 0.0, "dropout": 0.0}, program=True)
 ZI2ZI = Variant(program=True, halved_after=20)
 
+
+def longer() -> dict[str, Variant]:
+    """For a longer run, in which a network begins to know its characters by heart: against that, dropout."""
+    return {
+        "no dropout": DEFAULT,
+        "dropout 0.5": changed(DEFAULT, {"dropout": 0.5}),
+        "dropout 0.5, mild": changed(DEFAULT, {"dropout": 0.5}, **MILD),
+        "dropout 0.5, no augmentation": changed(DEFAULT, {"dropout": 0.5}, augment=False),
+    }
+
+
 STUDIES: dict[str, dict[str, Variant]] = {
     "with_discriminator": with_discriminator(),
     "without_discriminator": without_discriminator(),
     "combined": combined(),
+    "longer": longer(),
     "final": {"default": DEFAULT, "default without blur": changed(DEFAULT, {"g_blur": False}), "zi2zi": ZI2ZI},
 }

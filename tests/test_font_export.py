@@ -1,5 +1,6 @@
 """From drawings to a font: a new one, and one that is completed."""
 
+import itertools
 import json
 import shutil
 from pathlib import Path
@@ -7,16 +8,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 from fontTools.fontBuilder import FontBuilder
-from fontTools.ttLib import TTFont
+from fontTools.ttLib import TTFont, newTable
+from fontTools.ttLib.tables._g_l_y_f import Glyph
 from PIL import Image, ImageFont
 
 from tests import roundtrip
 from tests.fonts import make_collection, make_font
 from utils import font_export, traces
 from utils.charset import codepoint_name
+from utils.font_build import OutlinedGlyph
+from utils.font_complete import complete_font, open_base
 from utils.font_data import FontData
+from utils.font_frame import Frame
 from utils.images import save_image
 from utils.render import GlyphRenderer, Placement
+from utils.vectorize import Lattice
 
 SOURCE, TARGET = "bundled:source.otf", "bundled:target.ttf"
 
@@ -215,9 +221,105 @@ def test_a_placed_glyph_sits_where_a_drawn_one_would(tmp_path):
     drawn[256 - box[3] : 256 - box[1], box[0] : box[2]] = 0
     (tmp_path / "in").mkdir()
     save_image(drawn, tmp_path / "in" / "字.png")
-    frame = font_export.Frame(placement, 1000, data.source, 1000, None)
+    frame = Frame(placement, 1000, data.source, 1000, None)
     glyph = frame.glyph("字", traces.trace_image((tmp_path / "in" / "字.png").read_bytes(), 0.2, frame.lattice))
     assert glyph.bounds() == pytest.approx((250, 150, 650, 550), abs=3)
+
+
+def boxed(character: str, box=(100, 0, 900, 800)) -> OutlinedGlyph:
+    """A glyph that is a box, turning clockwise."""
+    left, low, right, high = box
+    corners = [(left, low), (left, high), (right, high), (right, low)]
+    calls = [("moveTo", (corners[0],)), *(("lineTo", (corner,)) for corner in corners[1:]), ("closePath", ())]
+    return OutlinedGlyph(character, 1000, calls)
+
+
+def raw_glyphs(path: Path) -> list[bytes]:
+    """The bytes of each glyph in a TrueType font."""
+    with TTFont(path) as font:
+        places, data = font["loca"].locations, font.reader["glyf"]
+    return [data[start:end] for start, end in itertools.pairwise(places)]
+
+
+def test_glyphs_of_the_base_are_not_written_anew(tmp_path):
+    """Also those that the drawings are compared with, and whose bytes fontTools would put otherwise."""
+    base = make_font(tmp_path / "base.ttf", dict.fromkeys("國永", (50, -50, 950, 850)))
+    with TTFont(base, recalcBBoxes=False) as font:
+        for name in font.getGlyphOrder()[1:]:
+            glyph = font["glyf"][name]
+            raw = glyph.compile(font["glyf"]) + b"\0\0\0\0"  # padding that is not needed
+            font["glyf"].glyphs[name] = Glyph(raw)
+        font.save(base)
+    names = TTFont(base).getGlyphOrder()
+    before = raw_glyphs(base)
+    drawings = pictures(tmp_path / "in", TARGET, some(TARGET, 1))
+    for name in ("國", "永"):
+        shutil.copy(next(drawings.glob("U*.png")), drawings / f"{name}.png")
+    assert export(tmp_path / "full.ttf", drawings, "--base", base) == 0
+    assert raw_glyphs(tmp_path / "full.ttf")[: len(names)] == before
+
+
+def test_tables_with_a_value_for_each_glyph_are_extended(tmp_path):
+    base = make_font(tmp_path / "base.ttf", {"國": (50, -50, 950, 850)})
+    with TTFont(base) as font:
+        font["LTSH"], font["hdmx"] = newTable("LTSH"), newTable("hdmx")
+        font["LTSH"].version, font["LTSH"].yPels = 0, dict.fromkeys(font.getGlyphOrder(), 20)
+        font["hdmx"].version, font["hdmx"].recordSize = 0, 0
+        font["hdmx"].hdmx = {12: dict.fromkeys(font.getGlyphOrder(), 11), 13: dict.fromkeys(font.getGlyphOrder(), 14)}
+        font.save(base)
+    complete_font(open_base(str(base)), tmp_path / "full.ttf", [boxed("永")])
+    with TTFont(tmp_path / "full.ttf") as full:
+        assert full["LTSH"].yPels == {".notdef": 20, "u570B": 20, "uni6C38": 1}
+        assert dict(full["hdmx"].hdmx[12]) == {".notdef": 11, "u570B": 11, "uni6C38": 12}
+        assert dict(full["hdmx"].hdmx[13])["uni6C38"] == 13
+    sanitize(tmp_path / "full.ttf")
+
+
+def test_more_runs_of_code_points_than_a_short_cmap_holds(tmp_path):
+    """No two characters are neighbours: there are as many runs as there are characters."""
+    codepoints = range(0x4E00, 0x4E00 + 20_000)
+    base = make_font(tmp_path / "base.ttf", {chr(c): (50, -50, 950, 850) for c in codepoints[::4]})
+    count = complete_font(open_base(str(base)), tmp_path / "full.ttf", (boxed(chr(c)) for c in codepoints[2::4]))
+    assert count == 5_000
+    with TTFont(tmp_path / "full.ttf", lazy=True) as full:
+        assert len(full.getBestCmap()) == 10_000
+        assert {table.format for table in full["cmap"].tables} == {4, 12}
+
+
+def test_a_cid_keyed_font_whose_numbers_are_used_up(tmp_path):
+    """Subsets keep the numbers of their glyphs: what is above them is soon full."""
+    base = open_base(str(GlyphRenderer(SOURCE).path))
+    highest = max(int(name[3:]) for name in base.getGlyphOrder()[1:])
+    room = 65_535 - highest
+    added = [chr(0x20000 + n) for n in range(room + 50)]
+    complete_font(base, tmp_path / "full.otf", map(boxed, added))
+    sanitize(tmp_path / "full.otf")
+    with TTFont(tmp_path / "full.otf") as full:
+        assert set(map(ord, added)) <= full.getBestCmap().keys()
+        assert full["CFF "].cff.topDictIndex[0].CIDCount == 65_535
+    assert GlyphRenderer(str(tmp_path / "full.otf"), Placement(1000, 1, 0, 0)).ink_box(added[-1]) == (0.1, 0, 0.9, 0.8)
+
+
+def test_a_base_that_is_packed_for_the_web_is_unpacked(tmp_path):
+    base = make_font(tmp_path / "base.ttf", {"國": (50, -50, 950, 850)})
+    with TTFont(base) as font:
+        font.flavor = "woff"
+        font.save(tmp_path / "base.woff")
+    complete_font(open_base(str(tmp_path / "base.woff")), tmp_path / "full.ttf", [boxed("永")])
+    assert (tmp_path / "full.ttf").read_bytes()[:4] == b"\0\1\0\0"
+
+
+def test_a_new_name_for_a_completed_font(tmp_path):
+    base = make_font(tmp_path / "base.ttf", {"國": (50, -50, 950, 850)})
+    with TTFont(base) as font:
+        font["name"].setName("Bold", 2, 3, 1, 0x409)
+        font.save(base)
+    drawings = pictures(tmp_path / "in", TARGET, some(TARGET, 1))
+    flags = ["--base", base, "--font_name", "New", "--font_license", "L" * 300]
+    assert export(tmp_path / "full.ttf", drawings, *flags) == 0
+    with TTFont(tmp_path / "full.ttf") as full:
+        names = {number: full["name"].getDebugName(number) for number in (1, 2, 4, 6, 13)}
+        assert names == {1: "New", 2: "Bold", 4: "New Bold", 6: "New-Bold", 13: "L" * 300}
 
 
 def test_an_empty_glyph_of_the_base_is_filled(tmp_path):
@@ -243,10 +345,25 @@ def test_bad_input_is_one_line(tmp_path, capsys):
     refused("ends neither in .otf nor in .ttf", capsys, tmp_path / "New.woff", good)
     refused("has all 2 characters already", capsys, out, good, "--base", GlyphRenderer(TARGET).path)
     base = without(TARGET, some(TARGET, 2), tmp_path / "base.ttf")
-    refused("the base itself", capsys, base, good, "--base", base)
+    refused("is a font that this one is made from", capsys, base, good, "--base", base)
     refused("let --font_out end in .ttf", capsys, tmp_path / "New.otf", good, "--base", base)
     refused("the licence reserves the name", capsys, out, good, "--reserved_font_name", "new")
     refused("the licence reserves the name", capsys, out, good, "--base", base, "--reserved_font_name", "Sample")
+    for flags, words in {
+        ("--font_version", "20240105"): "font_version '20240105' is not a number",
+        ("--font_name", "\udcff"): "font_name is not UTF-8",
+        ("--font_license", "x" * 40_000): "font_license is empty or longer",
+        ("--base", base, "--font_style", "Bold"): "renames the base: give --font_name too",
+    }.items():
+        refused(words, capsys, out, good, *flags)
+    latin = tmp_path / "licence.txt"
+    latin.write_bytes("Lizenz für".encode("latin-1"))
+    refused("is not UTF-8", capsys, out, good, "--font_license", latin)
+    copy = shutil.copy(GlyphRenderer(TARGET).path, tmp_path / "source.ttf")
+    refused("is a font that this one is made from", capsys, copy, good, spec=str(copy))
+    (good / "manifest.json").write_text('{"characters": [{"label": 0, "codepoint": "U+FFFFFFFF", "file": "a.png"}]}')
+    refused("manifest.json can't be read", capsys, out, good)
+    (good / "manifest.json").unlink()
     refused("suspects.json: no such file", capsys, out, good, "--exclude_suspects", 1)
     assert not out.exists()
 
@@ -299,7 +416,7 @@ def test_what_was_traced_is_not_traced_again(tmp_path, monkeypatch):
     drawings = pictures(tmp_path / "in", TARGET, some(TARGET, 6))
     images = font_export.find_drawings(drawings, 0)
     path = tmp_path / ".New.ttf.traces"
-    lattice = font_export.Lattice(0.001)
+    lattice = Lattice(0.001)
     first = traces.Traces(path, dict(list(images.items())[:4]), 0.2, lattice)
     first.trace(1)
     with path.open("ab") as file:
@@ -323,7 +440,7 @@ def test_several_processes_trace_alike(tmp_path):
     images = font_export.find_drawings(drawings, 0)
     found = []
     for workers in (1, 2):
-        one = traces.Traces(tmp_path / f"{workers}", images, 0.2, font_export.Lattice(0.001))
+        one = traces.Traces(tmp_path / f"{workers}", images, 0.2, Lattice(0.001))
         one.trace(workers)
         found.append(list(one))
     assert found[0] == found[1]

@@ -27,6 +27,7 @@ class Variant:
     begin: float = 0.0  # share of the run before D joins
     one_stage: bool = False  # Shen et al., CVPR 2021: G's adversarial gradient out of D's own backward
     edge_weight: float = 0.0  # weight of the L1 between the differences of neighbouring pixels
+    ink_weight: float = 0.0  # how much more an error in ink counts than one in paper, in the L1 loss
     beta1: float = 0.5  # of both Adams
     init: str = "dcgan"  # dcgan | kaiming
     augment: bool = True
@@ -131,7 +132,8 @@ class VariantModel(Zi2ZiModel):
 
     def _terms(self, batch: Batch, fake: Tensor, encoded: Tensor, with_D: bool) -> dict[str, Tensor]:
         variant, config = self.variant, self.config
-        terms = {"l1_loss": config.L1_penalty * losses.l1_loss(fake, batch.target)}
+        weight = 1 + variant.ink_weight * (1 - batch.target) / 2
+        terms = {"l1_loss": config.L1_penalty * (weight * (fake - batch.target).abs()).mean()}
         if variant.edge_weight:
             differences = [losses.l1_loss(fake.diff(dim=d), batch.target.diff(dim=d)) for d in (2, 3)]
             terms["edge_loss"] = variant.edge_weight * sum(differences)

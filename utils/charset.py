@@ -72,16 +72,24 @@ def read_text_file(path: Path) -> str:
     Raises:
         UserError: when the file can't be read, is not UTF-8 or holds no character.
     """
+    characters = parse_text(read_text(path))
+    if not characters:
+        raise UserError(f"{path} holds no character")
+    return characters
+
+
+def read_text(path: Path) -> str:
+    """A UTF-8 text file.
+
+    Raises:
+        UserError: when it can't be read, or is not UTF-8.
+    """
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise UserError(f"{path} is not UTF-8 (byte {error.start}): save it as UTF-8") from None
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}") from None
-    characters = parse_text(text)
-    if not characters:
-        raise UserError(f"{path} holds no character")
-    return characters
 
 
 def parse_text(text: str) -> str:

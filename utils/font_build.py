@@ -3,11 +3,11 @@
 Both kinds of outlines are written: quadratic in a `glyf` table, cubic in a `CFF ` table.
 """
 
-import contextlib
 import io
 import math
+import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,11 @@ from utils.files import write_whole
 Box = tuple[int, int, int, int]  # left, bottom, right, top
 NOTHING: Box = (0, 0, 0, 0)
 MOST_GLYPHS = 65_535
+LONGEST_TEXT = 32_000  # characters of an entry of the name table
+WEIGHTS = {  # of a style by a word in its name, the longer words first
+    **{"extralight": 200, "ultralight": 200, "semibold": 600, "demibold": 600, "extrabold": 800, "ultrabold": 800},
+    **{"thin": 100, "light": 300, "medium": 500, "bold": 700, "black": 900, "heavy": 900},
+}
 QUADRATIC_ERROR = 0.0007  # of the em: how far a quadratic curve may be from the cubic one
 ALL_SIZES = 0xFFFF
 SMOOTH = 0x000F  # gasp: anti-aliased and grid-fitted, both ways, which without instructions leaves outlines alone
@@ -56,32 +61,54 @@ class OutlinedGlyph:
 
 @dataclass
 class Names:
-    """What a font says of itself."""
+    """What a font says of itself.
+
+    Raises:
+        ValueError: when a value can't be part of a font, naming the field.
+    """
 
     family: str
     style: str = "Regular"
     version: str = "1.000"
     licence: str | None = None
-    licence_url: str | None = None
-    others: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self):
+        for field, text in (("name", self.family), ("style", self.style), ("license", self.licence or "-")):
+            if not text.strip() or len(text.encode("utf-16-be", "surrogatepass")) >= 2 * LONGEST_TEXT:
+                raise ValueError(f"font_{field} is empty or longer than {LONGEST_TEXT} characters")
+            if any(0xD800 <= ord(c) <= 0xDFFF for c in text):
+                raise ValueError(f"font_{field} is not UTF-8")
+        if not re.fullmatch(r"[0-9]{1,4}(\.[0-9]{1,6})?", self.version):
+            raise ValueError(f"font_version {self.version!r} is not a number such as 1.002")
 
     def table(self) -> dict[str, str]:
         """The strings of a name table, by fontTools' names for them."""
         full = self.family if self.style == "Regular" else f"{self.family} {self.style}"
-        postscript = "".join(c for c in self.family if c.isascii() and c.isalnum()) or "Untitled"
+        postscript = plain(self.family) or "Untitled"
         strings = {
             "familyName": self.family,
             "styleName": self.style,
             "uniqueFontIdentifier": f"{self.version};{postscript}",
             "fullName": full,
-            "psName": f"{postscript}-{self.style.replace(' ', '')}"[:63],
+            "psName": f"{postscript[:40]}-{plain(self.style)[:20] or 'Regular'}",
             "version": f"Version {self.version}",
         }
-        if self.licence:
-            strings["licenseDescription"] = self.licence
-        if self.licence_url:
-            strings["licenseInfoURL"] = self.licence_url
-        return strings | self.others
+        return strings | ({"licenseDescription": self.licence} if self.licence else {})
+
+    def weight(self) -> int:
+        """The weight class that the style means."""
+        return next((weight for word, weight in WEIGHTS.items() if word in self.style.casefold()), 400)
+
+    def is_bold(self) -> bool:
+        return self.style.casefold() in ("bold", "bold italic")
+
+    def is_italic(self) -> bool:
+        return "italic" in self.style.casefold() or "oblique" in self.style.casefold()
+
+
+def plain(text: str) -> str:
+    """What a PostScript name can hold of a text."""
+    return "".join(c for c in text if c.isascii() and c.isalnum())
 
 
 @dataclass
@@ -150,7 +177,7 @@ def build_font(
         take(glyph_name(glyph.character), glyph)
     builder = FontBuilder(units, isTTF=not cubic)
     builder.setupGlyphOrder(order)
-    builder.setupCharacterMap(cmap)
+    builder.setupCharacterMap(cmap, allowFallback=True)
     strings = names.table()
     if cubic:
         fields = {"FullName": latin(strings["fullName"]), "FamilyName": latin(names.family), "version": names.version}
@@ -172,12 +199,15 @@ def build_font(
         sxHeight=metrics.x_height,
         achVendID="NONE",
         fsType=0,
-        fsSelection=0x40 if names.style == "Regular" else 0,
+        usWeightClass=names.weight(),
+        fsSelection=(0x20 if names.is_bold() else 0) | (0x01 if names.is_italic() else 0)
+        or (0x40 if names.style.casefold() == "regular" else 0),
     )
     builder.setupPost(keepGlyphNames=cubic is False and len(order) < 20_000)
     if not cubic:
         add_smoothing(builder.font)
-    builder.font["head"].fontRevision = _revision(names.version)
+    builder.font["head"].fontRevision = float(names.version)
+    builder.font["head"].macStyle = (1 if names.is_bold() else 0) | (2 if names.is_italic() else 0)
     save_font(builder.font, path)
     return len(order)
 
@@ -264,12 +294,6 @@ def add_smoothing(font: TTFont) -> None:
     font["gasp"] = newTable("gasp")
     font["gasp"].version = 1
     font["gasp"].gaspRange = {ALL_SIZES: SMOOTH}
-
-
-def _revision(version: str) -> float:
-    with contextlib.suppress(ValueError):
-        return float(version)
-    return 1.0
 
 
 def save_font(font: TTFont, path: Path) -> None:

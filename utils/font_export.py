@@ -8,6 +8,7 @@ its placement in training.
 """
 
 import argparse
+import contextlib
 import json
 import os
 import sys
@@ -17,25 +18,23 @@ from typing import Any
 
 from fontTools.ttLib import TTFont
 
-from utils.charset import codepoint_name, is_han
+from utils.charset import codepoint_name, read_text
 from utils.cli import Parser, UserError, abbreviate, add_flag, at_least, resolve, run_script, say
 from utils.experiment import Paths, read_config
 from utils.files import locked, remove_stray
-from utils.font_build import Metrics, Names, OutlinedGlyph, build_font
-from utils.font_complete import check_name, complete_font, family_of, missing_from, open_base
-from utils.font_data import open_recorded
+from utils.font_build import Names, build_font
+from utils.font_complete import check_name, complete_font, family_of, missing_from, open_base, style_of
+from utils.font_frame import Frame, find_frame
 from utils.glyph_images import character_of
 from utils.images import EXTENSIONS
-from utils.labels import Label, heaviest, label_or_blend, labels_of
-from utils.render import GlyphRenderer, Placement
-from utils.traces import Contours, Traces, calls_of, cores
-from utils.vectorize import TOLERANCE, Lattice
+from utils.labels import Label, label_or_blend
+from utils.render import split_spec
+from utils.traces import Traces, cores
+from utils.vectorize import TOLERANCE
 
 DEFAULTS = {
     "experiment_dir": "experiments/default",
     "label": 0,
-    "font_style": "Regular",
-    "font_version": "1.000",
     "tolerance": TOLERANCE,
     "exclude_suspects": 0,
 }
@@ -62,8 +61,8 @@ def build_parser() -> Parser:
     out = parser.add_argument_group("the font")
     flag(out, "font_out", "file to write: .otf (cubic) or .ttf (quadratic outlines)")
     flag(out, "font_name", "name of the family (default: that of the base, or of the file)")
-    flag(out, "font_style", "name of the style")
-    flag(out, "font_version", "version number")
+    flag(out, "font_style", "name of the style (default: Regular, or that of the base)")
+    flag(out, "font_version", "version number (default: 1.000)")
     flag(out, "font_license", "text of the licence, or a file that holds it")
     flag(out, "reserved_font_name", "names that the licence of a font it is made from reserves", nargs="+")
     flag(out, "num_workers", "processes that trace (default: one a core)", type=at_least(1, 256))
@@ -90,15 +89,8 @@ def prepare(args: argparse.Namespace) -> "Export":
     Raises:
         UserError: when no font can be made of what there is.
     """
-    if args.font_out is None:
-        raise UserError("--font_out: name the font to write, such as MyFont.otf")
-    out = Path(args.font_out)
-    base = check_output(out, args.base)
-    if not 0 < args.tolerance <= 10:
-        raise UserError(f"--tolerance {args.tolerance} is not above 0 and up to 10 pixels")
-    paths = Paths(Path(args.experiment_dir))
-    config = read_config(paths)
-    folder = Path(args.infer_dir) if args.infer_dir else paths.root / "infer"
+    base, names, frame = check(args)
+    out, folder = Path(args.font_out), folder_of_drawings(args)
     images = find_drawings(folder, args.label)
     if base is not None:
         missing = missing_from(base, "".join(images))
@@ -108,9 +100,30 @@ def prepare(args: argparse.Namespace) -> "Export":
     if args.exclude_suspects:
         for character in read_suspects(folder, args.label)[: args.exclude_suspects]:
             images.pop(character, None)
+    return Export(out, images, frame, args.base, args.tolerance, names)
+
+
+def folder_of_drawings(args: argparse.Namespace) -> Path:
+    """The folder that infer.py has drawn into."""
+    return Path(args.infer_dir) if args.infer_dir else Paths(Path(args.experiment_dir)).root / "infer"
+
+
+def check(args: argparse.Namespace) -> tuple[TTFont | None, Names | None, Frame]:
+    """Check the flags and the fonts that they name, which needs no drawing; returns base, names and frame.
+
+    Raises:
+        UserError: when no font could be made.
+    """
+    if args.font_out is None:
+        raise UserError("--font_out: name the font to write, such as MyFont.otf")
+    if not 0 < args.tolerance <= 10:
+        raise UserError(f"--tolerance {args.tolerance} is not above 0 and up to 10 pixels")
+    config = read_config(Paths(Path(args.experiment_dir)))
+    out = Path(args.font_out)
+    base = check_output(out, args.base)
+    refuse_inputs(out, args, config)
     check_name(args.font_name or (family_of(base) if base else out.stem), args.reserved_font_name or [])
-    frame = find_frame(args, config, base)
-    return Export(out, images, frame, base, args.tolerance, names_of(args, out, base))
+    return base, names_of(args, out, base), find_frame(args.src_font, args.label, config, base)
 
 
 def check_output(out: Path, base: str | None) -> TTFont | None:
@@ -128,22 +141,60 @@ def check_output(out: Path, base: str | None) -> TTFont | None:
     if base is None:
         return None
     font = open_base(base)
-    if out.exists() and out.samefile(font.reader.file.name):
-        raise UserError(f"--font_out {out} is the base itself, which is never written over: name another file")
     if (out.suffix.lower() == ".otf") != ("CFF " in font):
         kind = ".otf" if "CFF " in font else ".ttf"
         raise UserError(f"--base {base} has the outlines of a {kind} font: let --font_out end in {kind}")
     return font
 
 
+def refuse_inputs(out: Path, args: argparse.Namespace, config: dict[str, Any] | None) -> None:
+    """See to it that no font that something is made from is written over.
+
+    Raises:
+        UserError: when `out` is one.
+    """
+    if not out.exists():
+        return
+    data = config["data"] if config else {}
+    recorded = [data.get("src_font") or {}, *(data.get("targets") or [])]
+    specs = [args.base, args.src_font, getattr(args, "missing", None), *(record.get("spec") for record in recorded)]
+    for spec in filter(None, specs):
+        if is_same_file(out, spec):
+            raise UserError(f"--font_out {out} is a font that this one is made from: name another file")
+
+
+def is_same_file(path: Path, spec: str) -> bool:
+    """Whether a font lies in the very file `path`, which exists; a font that is gone does not."""
+    try:
+        return path.samefile(split_spec(spec)[0])
+    except (UserError, OSError):
+        return False
+
+
 def names_of(args: argparse.Namespace, out: Path, base: TTFont | None) -> Names | None:
-    """What the font is to say of itself; None where it goes on saying what the base says."""
+    """What the font is to say of itself; None where it goes on saying what the base says.
+
+    Raises:
+        UserError: when it can't be said, or would be left out.
+    """
     if base is not None and args.font_name is None:
+        given = [name for name in ("font_style", "font_version", "font_license") if getattr(args, name) is not None]
+        if given:
+            raise UserError(f"--{given[0]} renames the base: give --font_name too")
         return None
-    licence = args.font_license
-    if licence and len(licence) < 4096 and Path(licence).is_file():
-        licence = Path(licence).read_text("utf-8")
-    return Names(args.font_name or out.stem, args.font_style, args.font_version, licence)
+    style = args.font_style or (style_of(base) if base is not None else "Regular")
+    try:
+        return Names(args.font_name or out.stem, style, args.font_version or "1.000", licence_of(args.font_license))
+    except ValueError as error:
+        raise UserError(f"--{error}") from error
+
+
+def licence_of(given: str | None) -> str | None:
+    """The text of the licence, as given or from the file that is named."""
+    with contextlib.suppress(OSError, ValueError):  # a text is no path
+        if given and Path(given).is_file():
+            return read_text(Path(given))
+    return given
 
 
 # ------------------------------------------------------------------------- drawings and where they belong
@@ -188,10 +239,13 @@ def read_manifest(path: Path) -> list[dict[str, Any]]:
         entries = json.loads(path.read_text("utf-8"))["characters"]
         known = [entry for entry in entries if isinstance(entry, dict)]
         for entry in known:
-            int(str(entry.get("codepoint", "U+0"))[2:], 16)
-            if not isinstance(entry.get("file", ""), str) or ".." in Path(entry.get("file", "")).parts:
+            if "error" in entry or "record" in entry:
+                continue
+            chr(int(entry["codepoint"][2:], 16))
+            file = Path(entry["file"])
+            if file.is_absolute() or ".." in file.parts:
                 raise ValueError("a file outside of the folder")
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise UserError(f"{path} can't be read: {abbreviate(str(error), 100)}") from error
     return known
 
@@ -208,89 +262,8 @@ def read_suspects(folder: Path, label: Label) -> list[str]:
     try:
         entries = json.loads(path.read_text("utf-8"))["suspects"]
         return [chr(int(entry["codepoint"][2:], 16)) for entry in entries if entry["label"] == label]
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise UserError(f"{path} can't be read: {abbreviate(str(error), 100)}") from error
-
-
-@dataclass
-class Frame:
-    """How a canvas lies in the font that is made: the inverse of a placement, and the advances of the source font."""
-
-    target: Placement  # of the target font's glyphs on the canvas
-    units_per_em: int  # of the font that is made
-    source: GlyphRenderer
-    full_width: int  # advance of a character that is an em wide in the source font
-    vertical: tuple[int, int] | None  # advance and origin of a full-width character, where the base has them
-
-    def __post_init__(self):
-        with TTFont(self.source.path, fontNumber=self.source.index, lazy=True) as font:
-            cmap, widths = font.getBestCmap() or {}, font["hmtx"].metrics
-            self.source_units = font["head"].unitsPerEm
-            self.advances = {codepoint: widths[name][0] for codepoint, name in cmap.items() if name in widths}
-            self.metrics = Metrics.of(font)
-        self.unit = self.units_per_em / self.target.em  # units of the font in a canvas of side 1
-
-    @property
-    def lattice(self) -> Lattice:
-        """The whole units on the canvas, as shares of it, y downwards."""
-        return Lattice(1 / self.unit, self.target.x, 1 - self.target.y)
-
-    def advance(self, character: str) -> tuple[int, float]:
-        """The advance of a character, and how far to the right of its place on the canvas its origin is."""
-        own = self.advances.get(ord(character), self.source_units)
-        if own == self.source_units or is_han(ord(character)):
-            return self.full_width, 0.0
-        placement = self.source.placement
-        scale = placement.em / placement.units_per_em * self.unit
-        return round(own * scale), (placement.x - self.target.x) * self.unit
-
-    def glyph(self, character: str, contours: Contours) -> OutlinedGlyph:
-        """A traced glyph in font units."""
-        advance, origin = self.advance(character)
-
-        def place(x: float, y: float) -> tuple[int, int]:
-            return round((x - self.target.x) * self.unit - origin), round((1 - y - self.target.y) * self.unit)
-
-        height, top = self.vertical or (None, None)
-        return OutlinedGlyph(character, advance, calls_of(contours, place), height, top)
-
-
-def find_frame(args: argparse.Namespace, config: dict[str, Any] | None, base: TTFont | None) -> Frame:
-    """Where drawings of the label belong.
-
-    Raises:
-        UserError: when the experiment does not tell, or its fonts are gone.
-    """
-    known = config["data"] if config else {}
-    if known.get("kind") == "fonts":
-        source = open_recorded(known["src_font"], args.src_font)
-        labels_of([args.label], False, known["labels"])
-        target = Placement(**known["targets"][heaviest(args.label)]["placement"])
-    elif args.src_font:
-        source = GlyphRenderer(args.src_font)
-        target = source.placement
-    else:
-        raise UserError("what the glyphs' advances are is not recorded: name the source font with --src_font")
-    if base is None:
-        with TTFont(source.path, fontNumber=source.index, lazy=True) as font:
-            units = font["head"].unitsPerEm
-        return Frame(target, units, source, units, None)
-    units = base["head"].unitsPerEm
-    han = next((name for codepoint, name in base.getBestCmap().items() if is_han(codepoint)), None)
-    full_width = base["hmtx"].metrics[han][0] if han else units
-    return Frame(target, units, source, full_width, vertical_of(base, han))
-
-
-def vertical_of(base: TTFont, name: str | None) -> tuple[int, int] | None:
-    """Vertical advance and origin of a glyph, where a font has vertical metrics."""
-    if name is None or "vmtx" not in base:
-        return None
-    height, bearing = base["vmtx"].metrics[name]
-    if "VORG" in base:
-        return height, base["VORG"][name]
-    if "glyf" in base and base["glyf"][name].numberOfContours:
-        return height, bearing + base["glyf"][name].yMax
-    return height, base["hhea"].ascent
 
 
 # ------------------------------------------------------------------------------------------- the export
@@ -303,7 +276,7 @@ class Export:
     out: Path
     images: dict[str, Path]
     frame: Frame
-    base: TTFont | None
+    base: str | None
     tolerance: float
     names: Names | None
 
@@ -322,8 +295,9 @@ class Export:
             )
         glyphs = (self.frame.glyph(character, contours) for character, contours in traces)
         if self.base is not None:
-            count = complete_font(self.base, self.out, glyphs, self.names)
-            say(f"{self.out}: {count} glyphs added to the {len(self.base.getGlyphOrder()) - count} of the base")
+            base = open_base(self.base)  # fresh: no glyph of it has been looked at
+            count = complete_font(base, self.out, glyphs, self.names)
+            say(f"{self.out}: {count} glyphs added to the {len(base.getGlyphOrder()) - count} of the base")
         else:
             spaces = {character: self._space(character) for character in SPACES if character not in self.images}
             count = build_font(self.out, glyphs, spaces, self.names, self.frame.metrics)
@@ -336,11 +310,11 @@ class Export:
         return self.frame.advance(character)[0] if known else self.frame.units_per_em // 4
 
 
-def export_font(args: argparse.Namespace) -> int:
-    """The export as a part of infer.py: `args` holds its flags, the rest is as if it was left out."""
+def flags_from(args: argparse.Namespace) -> argparse.Namespace:
+    """The flags of the export out of those of infer.py: what these don't hold is as if it was left out."""
     values = {action.dest: None for group in build_parser()._action_groups[2:] for action in group._group_actions}
-    given = {name: value for name, value in vars(args).items() if name in values}
-    return run(argparse.Namespace(**values | given))
+    given = {name: value for name, value in vars(args).items() if name in values or name == "missing"}
+    return argparse.Namespace(**values | given)
 
 
 if __name__ == "__main__":

@@ -33,10 +33,10 @@ def choose_job(args: argparse.Namespace, config: dict, folder: Path) -> Job:
         UserError: when the flags name nothing that can be drawn.
     """
     known, characters = config["data"], choose_characters(args)
-    if args.suspects and (args.obj_path is not None or known["kind"] == "records" or args.image_ext == "svg"):
+    if args.suspects and (args.obj_path is not None or known["kind"] != "fonts" or args.image_ext == "svg"):
         raise UserError("--suspects compares pictures of characters with those of the fonts: here are none of these")
-    if args.legibility and (args.obj_path is not None or known["kind"] == "records"):
-        raise UserError("--legibility needs to know the characters, which pairs side by side don't tell")
+    if args.legibility and (args.obj_path is not None or known["kind"] != "fonts"):
+        raise UserError("--legibility needs to know the characters and their true glyphs: here are none of these")
     if args.obj_path is not None:
         if characters is not None or args.label or args.run_all_label or args.src_font:
             raise UserError("--obj_path draws pairs under their own labels: leave out texts, labels and --src_font")
@@ -51,7 +51,7 @@ def choose_job(args: argparse.Namespace, config: dict, folder: Path) -> Job:
     labels = labels_of(args.label, args.run_all_label, known["labels"])
     if known["kind"] == "fonts":
         source = source_font(args.src_font, known["src_font"])
-        scored = characters is None or args.compare
+        scored = characters is None or args.compare or args.legibility
         truth = data_from_config(known) if scored or args.suspects else None
         characters = characters or truth.held_out
         if not characters:

@@ -73,6 +73,8 @@ class QualityLog:
     def add(self, step: int, scores: Mapping[str, Mapping[str, float]]) -> None:
         """Write the scores of a step: measures by what was drawn and with which weights, as in validation_EMA."""
         row = {f"{what}_{name}": value for what, measures in scores.items() for name, value in measures.items()}
+        if self.rows and next(iter(self.rows.values())).keys() != row.keys():
+            self.rows.clear()  # scores of other weights are not compared with these
         self._table.append(["step", *row], [[str(step), *(f"{value:.5g}" for value in row.values())]])
         self.rows[step] = {name: float(f"{value:.5g}") for name, value in row.items()}
 

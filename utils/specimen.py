@@ -14,7 +14,7 @@ from typing import Any
 from fontTools.ttLib import TTFont
 from PIL import Image, ImageDraw, ImageFont
 
-from utils.charset import is_han, read_text_file, unique
+from utils.charset import is_han, read_text, unique
 from utils.cli import Parser, UserError, add_flag, at_least, resolve, run_script, say
 from utils.files import write_whole
 from utils.font_complete import covered_by, open_base
@@ -86,9 +86,9 @@ def run(args: argparse.Namespace) -> int:
     covered = covered_by(open_font(path))
     drawn = set(covered_by(open_base(args.base))) if args.base else set()
     generated = "".join(c for c in covered if c not in drawn and is_shown(c))
-    text = args.text if args.text is not None else read_whole(args.text_file) if args.text_file else TEXT
+    text = args.text if args.text is not None else read_text(Path(args.text_file)) if args.text_file else TEXT
     lacking = unique(c for c in text if c not in covered and not c.isspace())
-    text = "".join(c for c in text if c in covered or c == "\n")
+    text = "".join(c for c in text if c in covered or c.isspace())
     if lacking:
         say(f"{path.name} lacks {len(lacking)} characters of the text, left out: {lacking[:20]}")
     if not text.strip():
@@ -111,12 +111,6 @@ def open_font(path: Path) -> TTFont:
         UserError: when it can't be read.
     """
     return open_base(str(path), what="font")
-
-
-def read_whole(path: str) -> str:
-    """A text file, checked as `read_text_file` does, with its lines."""
-    read_text_file(Path(path))
-    return Path(path).read_text(encoding="utf-8-sig")
 
 
 def is_shown(character: str) -> bool:

@@ -23,6 +23,7 @@ from utils.vectorize import Lattice, trace
 
 VERSION = 1  # of what is kept: another one is made anew
 CHUNK = 8  # drawings that a process takes at a time
+MOST_ON_WINDOWS = 61  # processes that can be waited for there
 FEW = 8  # drawings a process that are sooner traced than the process is started
 DIGITS = 6  # of a coordinate, as a share of the canvas
 Contours = list[list[list[float]]]  # a contour is its start and segments: 2 numbers for a line, 6 for a curve
@@ -98,6 +99,7 @@ def _worked_off(jobs: list[tuple[str, Path, float, Lattice]], workers: int) -> I
         yield map(_trace_file, jobs)
         return
     context = multiprocessing.get_context("spawn")
+    workers = min(workers, MOST_ON_WINDOWS) if os.name == "nt" else workers
     pool = ProcessPoolExecutor(workers, context, _leave_interrupts_to_parent)
     try:
         yield pool.map(_trace_file, jobs, chunksize=CHUNK)

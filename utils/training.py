@@ -263,8 +263,9 @@ class Trainer:
         newest = scores_of(self.examiner.columns(pairs, kinds))
         scores = {f"{name}, step {self.step}": measures for name, measures in newest.items()}
         if best not in (None, self.step):
-            part = checkpoint.EMA_GENERATOR if self.model.ema else checkpoint.GENERATOR
-            with self.examiner.weights_of(checkpoint.part_path(self.paths.checkpoint, best, part)):
+            parts = (checkpoint.EMA_GENERATOR, checkpoint.GENERATOR)  # it may be of a time without EMA
+            paths = [checkpoint.part_path(self.paths.checkpoint, best, part) for part in parts]
+            with self.examiner.weights_of(next(path for path in paths if path.is_file())):
                 scores[f"{kind}, step {best}"] = scores_of(self.examiner.columns(pairs, [kind]))[kind]
         what = f"{len(pairs)} {'held-out' if self.data.held_out_pairs else 'training'} characters"
         write_report(self.paths, self.step, self.data.summary(), scores, what, best)
