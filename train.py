@@ -73,6 +73,7 @@ def build_parser() -> Parser:
     flag(learning, "schedule", "epochs after which the learning rates halve, each time; 0: never", type=at_least(0))
     flag(learning, "recipe", "zi2zi: the settings of the earlier ports where no flag says otherwise", choices=RECIPES)
     flag(learning, "L1_penalty", "weight of the L1 loss", type=float)
+    flag(learning, "ink_weight", "how much more an error in ink counts than one in paper in the L1 loss", type=float)
     flag(learning, "Ladv_penalty", "weight of the adversarial loss; 0: no discriminator", type=float)
     flag(learning, "Lconst_penalty", "weight of the constant-encoding loss", type=float)
     flag(learning, "Lcategory_penalty", "weight of the discriminator's category loss", type=float)

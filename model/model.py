@@ -254,6 +254,7 @@ class Zi2ZiConfig:
     d_blur: bool = False  # anti-aliased downsampling in the discriminator
     dropout: float = 0.5  # in the generator's deep levels
     L1_penalty: float = 100.0  # weight of the L1 loss
+    ink_weight: float = 0.0  # how much more an error in ink counts than one in paper, in the L1 loss
     Ladv_penalty: float = 1.0  # weight of the adversarial loss; 0: the discriminator is left out of the training
     Lconst_penalty: float = 15.0  # weight of the constant-encoding loss
     Lcategory_penalty: float = 1.0  # weight of the category loss
@@ -276,7 +277,7 @@ class Zi2ZiConfig:
         for name in ("ngf", "ndf", "embedding_num", "embedding_dim", "accum_steps"):
             if not 1 <= getattr(self, name) <= MOST[name]:
                 raise ValueError(f"{name} {getattr(self, name)} is not in 1 to {MOST[name]}")
-        for name in ("L1_penalty", "Ladv_penalty", "Lconst_penalty", "Lcategory_penalty"):
+        for name in ("L1_penalty", "ink_weight", "Ladv_penalty", "Lconst_penalty", "Lcategory_penalty"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise ValueError(f"{name} {getattr(self, name)} is not a number of 0 or more")
         for name in ("lr", "lr_D", "sharpness"):
@@ -464,7 +465,7 @@ class Zi2ZiModel:
     def generator_losses(self, batch: Batch, fake: Tensor, encoded: Tensor) -> dict[str, Tensor]:
         """The terms of G's loss, weighted: match the target, fool D and keep the label, keep the encoding."""
         config = self.config
-        terms = {"l1_loss": config.L1_penalty * losses.l1_loss(fake, batch.target)}
+        terms = {"l1_loss": config.L1_penalty * losses.l1_loss(fake, batch.target, config.ink_weight)}
         if config.Ladv_penalty > 0:
             binary, category = self.netD(torch.cat([batch.source, fake], 1))
             terms["adv_loss"] = config.Ladv_penalty * losses.adversarial_loss(binary, True)

@@ -41,7 +41,7 @@ from utils.train_state import random_state
 
 BATCH = {64: 4, 32: 8, 16: 16, 8: 16}  # images in a step, by the filters of the first level
 BLURS = {"plain": {}, "g_blur": {"g_blur": True}, "g_blur d_blur": {"g_blur": True, "d_blur": True}}
-GENERATOR_ALONE = {name: DEFAULTS[name] for name in ("Ladv_penalty", "Lconst_penalty", "dropout")}  # as by default
+GENERATOR_ALONE = {name: DEFAULTS[name] for name in ("Ladv_penalty", "Lconst_penalty", "ink_weight")}  # as by default
 SIDES = (64, 128, 256, 384)  # pixels
 DRAWN = (100, 1000, 5000)  # glyphs, to see whether time and memory grow with them
 MANY, TARGETS = 20_000, 4  # characters and target fonts, to see what memory they take

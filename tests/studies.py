@@ -4,8 +4,9 @@ from dataclasses import replace
 
 from tests.variants import Variant
 
-# What training was before any search: the settings of the earlier ports with the blur, at one learning rate.
-START = Variant(config={"g_blur": True})
+# What training was before any search: the settings of the earlier ports with the blur, at one learning rate, and
+# glyphs that are scaled and shifted further than by default now.
+START = Variant(config={"g_blur": True}, scale=(0.92, 1.06), shift=0.03)
 
 
 def changed(base: Variant, config: dict | None = None, **changes) -> Variant:
@@ -103,17 +104,18 @@ RARE = {"adversarial": "bce", "every": 8, "adversarial_weight": 0.1}
 
 # The defaults of train.py, and the settings of the earlier ports (here with EMA beside, for comparison): the program's
 # own step.
-DEFAULT = Variant(config={"g_blur": True, "Ladv_penalty": 0.0, "Lconst_penalty": 0.0, "dropout": 0.0}, program=True)
+DEFAULT = Variant(
+    config={"g_blur": True, "Ladv_penalty": 0.0, "Lconst_penalty": 0.0, "ink_weight": 0.4, "sharpness": 1.5},
+    program=True,
+)
 ZI2ZI = Variant(program=True, halved_after=20)
 
 
 def longer() -> dict[str, Variant]:
     """For a longer run, in which a network begins to know its characters by heart: against that, dropout."""
     return {
-        "no dropout": DEFAULT,
-        "dropout 0.5": changed(DEFAULT, {"dropout": 0.5}),
-        "dropout 0.5, mild": changed(DEFAULT, {"dropout": 0.5}, **MILD),
-        "dropout 0.5, no augmentation": changed(DEFAULT, {"dropout": 0.5}, augment=False),
+        "no dropout": replace(WON, program=True, config=WON.config | {"Ladv_penalty": 0.0}),
+        "dropout 0.5, mild": changed(replace(NO_D, program=True), {"Ladv_penalty": 0.0}, **MILD),
     }
 
 

@@ -34,6 +34,7 @@ TRAIN_FLAGS = {
         "Lconst_penalty": "1",
         "Lcategory_penalty": "9",
         "sharpness": "3",
+        "ink_weight": "2",
         "ema_decay": "0.01",
         "random_seed": "5",
     },

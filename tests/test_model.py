@@ -220,6 +220,14 @@ def test_accumulation_counts_each_image_once_in_the_statistics():
     assert {int(count) for count in counts} == {2}
 
 
+def test_an_error_in_ink_counts_more():
+    fake = torch.zeros(1, 1, 2, 2)
+    target = torch.tensor([[[[-1.0, 1.0], [1.0, 1.0]]]])
+    assert losses.l1_loss(fake, target) == 1
+    assert losses.l1_loss(fake, target, 0.4) == pytest.approx(1.1)
+    assert losses.l1_loss(target, target, 0.4) == 0
+
+
 def test_sharpness_moves_greys_away_from_the_middle_and_no_edge():
     image = torch.linspace(-1, 1, 101)
     sharp = sharpened(image, 2.0)

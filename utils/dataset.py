@@ -18,8 +18,8 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from utils.cli import Failure, UserError
 from utils.render import Movement
 
-SCALE = (0.92, 1.06)  # augmentation: range of a glyph's size,
-SHIFT = 0.03  # and of its place, as a share of the canvas
+SCALE = (0.96, 1.03)  # augmentation: range of a glyph's size,
+SHIFT = 0.015  # and of its place, as a share of the canvas
 MOST_VALIDATED = 64  # characters that choose the best checkpoint
 
 Item = tuple[int, np.ndarray, np.ndarray]  # label, source, target

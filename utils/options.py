@@ -25,8 +25,9 @@ DEFAULTS = {
     "up_mode": "conv",
     "g_blur": False,
     "d_blur": False,
-    "dropout": 0.0,
+    "dropout": 0.5,
     "L1_penalty": 100.0,
+    "ink_weight": 0.4,
     "Ladv_penalty": 0.0,
     "Lconst_penalty": 0.0,
     "Lcategory_penalty": 1.0,
@@ -52,6 +53,7 @@ RECIPES = {
         "d_blur": False,
         "dropout": 0.5,
         "L1_penalty": 100.0,
+        "ink_weight": 0.0,
         "Ladv_penalty": 1.0,
         "Lconst_penalty": 15.0,
         "Lcategory_penalty": 1.0,
@@ -62,7 +64,7 @@ RECIPES = {
     }
 }
 # What an experiment was trained with whose config.json does not say it: it is older than the flag.
-BEFORE = {"amp": "off", "val_ratio": 0.0, "Ladv_penalty": 1.0, "sharpness": 1.0, "early_stop": 0}
+BEFORE = {"amp": "off", "val_ratio": 0.0, "Ladv_penalty": 1.0, "sharpness": 1.0, "ink_weight": 0.0, "early_stop": 0}
 AMP = ("off", "bf16", "fp16")
 # Without fonts and without CUDA: a run of about four minutes on two cores, for a first look.
 SMALL_DEFAULTS = {"image_size": 128, "ngf": 24, "ndf": 12, "max_steps": 2000}
