@@ -283,6 +283,7 @@ class Inverter:
     device = torch.device("cpu")
 
     class config:
+        embedding_num = 1
         image_size = 32
         input_nc = 1
 

@@ -33,7 +33,6 @@ TRAIN_FLAGS = {
         "Ladv_penalty": "2",
         "Lconst_penalty": "1",
         "Lcategory_penalty": "9",
-        "sharpness": "3",
         "ink_weight": "2",
         "ema_decay": "0.01",
         "random_seed": "5",
@@ -44,7 +43,7 @@ TRAIN_FLAGS = {
 TESTED_APART = {
     *("experiment_dir", "gpu_ids", "resume", "overwrite", "keep_checkpoints", "checkpoint_only_last"),
     *("num_workers", "max_minutes", "schedule", "dst_imgs", "data_dir", "fine_tune", "freeze_encoder"),
-    *("compile", "early_stop", "recipe"),
+    *("compile", "early_stop", "recipe", "sharpness"),
 }
 INFER_FLAGS = {
     *(

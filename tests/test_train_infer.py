@@ -232,15 +232,27 @@ def test_files_hold_what_the_network_drew(trained, tmp_path):
         net = UNetGenerator(image_size=64, ngf=4, embedding_num=1, embedding_dim=8, g_blur=True).eval()
         net.load_state_dict(torch.load(trained / f"checkpoint/12_{part}.pth", weights_only=True))
         folder = tmp_path / kind
-        assert (
-            run_infer(trained, "--src_txt", "國是的", "--weights", kind, "--batch_size", 2, "--infer_dir", folder) == 0
-        )
+        flags = ["--src_txt", "國是的", "--weights", kind, "--batch_size", 2, "--sharpness", 1]
+        assert run_infer(trained, *flags, "--infer_dir", folder) == 0
         for character in "國是的":
             pixels = to_float(torch.from_numpy(source.render(character, 64))[None])
             with torch.no_grad():
                 expected = to_uint8(net(pixels, torch.tensor([0]))[0])[0]
             found = drawn(folder)[f"U+{ord(character):04X}.png"]
             assert np.abs(found.astype(int) - expected).max() <= 1
+
+
+def test_what_is_drawn_is_as_sharp_as_recorded_or_asked_for(trained, tmp_path, capsys):
+    """Other pixels, and further from the middle grey, where the flag says so; without it as config.json has it."""
+    grey = {}
+    for name, flags in {"recorded": [], "the same": ["--sharpness", 1.5], "more": ["--sharpness", 4]}.items():
+        assert run_infer(trained, "--src_txt", "國", *flags, "--infer_dir", tmp_path / name) == 0
+        grey[name] = drawn(tmp_path / name)["U+570B.png"].astype(int)
+    assert (grey["recorded"] == grey["the same"]).all()
+    assert np.abs(grey["more"] - 127).mean() > 2 * np.abs(grey["recorded"] - 127).mean()
+    with pytest.raises(SystemExit):
+        run_infer(trained, "--sharpness", 0)
+    assert "--sharpness 0.0 is not above 0" in capsys.readouterr().err
 
 
 def test_a_checkpoint_without_ema_is_drawn_raw_and_said(trained, tmp_path, capsys):
