@@ -66,7 +66,7 @@ RECIPES = {
 # What an experiment was trained with whose config.json does not say it: it is older than the flag.
 BEFORE = {"amp": "off", "val_ratio": 0.0, "Ladv_penalty": 1.0, "sharpness": 1.0, "ink_weight": 0.0, "early_stop": 0}
 AMP = ("off", "bf16", "fp16")
-# Without fonts and without CUDA: a run of about four minutes on two cores, for a first look.
+# Without fonts and without CUDA: a run of about six minutes on two cores, for a first look.
 SMALL_DEFAULTS = {"image_size": 128, "ngf": 24, "ndf": 12, "max_steps": 2000}
 # What a checkpoint is: it can't change while its training goes on.
 FIXED = {
