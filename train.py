@@ -13,6 +13,7 @@ from utils.options import (
     AMP,
     DEFAULTS,
     NOT_RECORDED,
+    OPTIMIZERS,
     RECIPES,
     changes_on_resume,
     check_recorded,
@@ -68,6 +69,7 @@ def build_parser() -> Parser:
     flag(learning, "max_minutes", "time the first steps and set --max_steps so that the run takes so long", type=float)
     flag(learning, "batch_size", "pairs in a micro-batch, of all processes together", type=at_least(1, 8192))
     flag(learning, "accum_steps", "micro-batches in a step", type=at_least(1))
+    flag(learning, "optimizer", "what trains the generator: muon or adam", choices=OPTIMIZERS)
     flag(learning, "lr", "learning rate of the generator", type=float)
     flag(learning, "lr_D", "learning rate of the discriminator (default: as --lr)", type=float)
     flag(learning, "schedule", "epochs after which the learning rates halve, each time; 0: never", type=at_least(0))

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from model import losses
 from model.discriminator import Discriminator
 from model.layers import NORM_TYPES, UP_MODES, ContiguousGradient, conv2d, init_weights, norm_layer, up_conv2d
+from model.muon import BETAS, Muon
 
 # --------------------------------------------------------------------------- generator
 
@@ -229,6 +230,7 @@ class EMA:
 # ------------------------------------------------------------------------------- model
 
 
+OPTIMIZERS = ("muon", "adam")
 AMP_TYPES = {"off": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 # Beyond these a value is a slip: no machine could hold the network.
 MOST = {"ngf": 1024, "ndf": 1024, "embedding_num": 10_000, "embedding_dim": 4096, "accum_steps": 8192}
@@ -258,6 +260,7 @@ class Zi2ZiConfig:
     Ladv_penalty: float = 1.0  # weight of the adversarial loss; 0: the discriminator is left out of the training
     Lconst_penalty: float = 15.0  # weight of the constant-encoding loss
     Lcategory_penalty: float = 1.0  # weight of the category loss
+    optimizer: str = "adam"  # muon | adam: what trains G; D is trained by Adam
     lr: float = 0.001  # learning rate of G
     lr_D: float = 0.001  # learning rate of D
     ema_decay: float = 0.999  # decay of the shadow weights; 0: no shadow
@@ -286,7 +289,8 @@ class Zi2ZiConfig:
         for name in ("dropout", "ema_decay"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} {getattr(self, name)} is not in [0, 1)")
-        for name, choices in (("norm_type", NORM_TYPES), ("up_mode", UP_MODES), ("amp", AMP_TYPES)):
+        modes = {"norm_type": NORM_TYPES, "up_mode": UP_MODES, "optimizer": OPTIMIZERS, "amp": AMP_TYPES}
+        for name, choices in modes.items():
             if getattr(self, name) not in choices:
                 raise ValueError(f"{name} {getattr(self, name)!r} is not one of {', '.join(choices)}")
 
@@ -331,7 +335,7 @@ class Zi2ZiModel:
         if config.freeze_encoder:
             self.netG.freeze_encoder()
         self.netD = self._make(Discriminator, config.discriminator_arguments())
-        self.optimizer_G = self._adam(self.netG, config.lr)
+        self.optimizer_G = (Muon if config.optimizer == "muon" else self._adam)(self.netG, config.lr)
         self.optimizer_D = self._adam(self.netD, config.lr_D)
         # Scaled, the small gradients of fp16 don't vanish; where one overflows, the step is left out.
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=config.amp == "fp16")
@@ -360,7 +364,7 @@ class Zi2ZiModel:
 
     def _adam(self, net: nn.Module, lr: float) -> torch.optim.Adam:
         fused = self.device.type in ("cpu", "cuda")
-        return torch.optim.Adam(net.parameters(), lr=lr, betas=(0.5, 0.999), fused=fused)
+        return torch.optim.Adam(net.parameters(), lr=lr, betas=BETAS, fused=fused)
 
     def set_learning_rate(self, factor: float) -> None:
         """Set both learning rates to `factor` times their initial value."""
@@ -445,7 +449,7 @@ class Zi2ZiModel:
             self.ema.update(self._steps_of_G() - before if self.scaler.is_enabled() else None)
 
     def _steps_of_G(self) -> Tensor:
-        """How many steps Adam has taken on G, without those it has left out."""
+        """How many steps the optimizer has taken on G, without those it has left out."""
         counts = (state["step"] for state in self.optimizer_G.state.values())
         return next(counts, torch.zeros((), device=self.device)).clone()
 

@@ -105,7 +105,10 @@ RARE = {"adversarial": "bce", "every": 8, "adversarial_weight": 0.1}
 # The defaults of train.py, and the settings of the earlier ports (here with EMA beside, for comparison): the program's
 # own step.
 DEFAULT = Variant(
-    config={"g_blur": True, "Ladv_penalty": 0.0, "Lconst_penalty": 0.0, "ink_weight": 0.4, "sharpness": 1.5},
+    config={
+        **{"g_blur": True, "optimizer": "muon", "sharpness": 1.5},
+        **{"Ladv_penalty": 0.0, "Lconst_penalty": 0.0, "ink_weight": 0.4},
+    },
     program=True,
 )
 ZI2ZI = Variant(program=True, halved_after=20)
@@ -119,10 +122,23 @@ def longer() -> dict[str, Variant]:
     }
 
 
+def optimizer() -> dict[str, Variant]:
+    """What trains the generator, and how fast, beside the other defaults."""
+    return {
+        "adam": changed(DEFAULT, {"optimizer": "adam"}),
+        "muon": DEFAULT,
+        "muon, lr 5e-4": changed(DEFAULT, {"lr": 5e-4}),
+        "muon, lr 2e-3": changed(DEFAULT, {"lr": 2e-3}),
+        "muon, batch 8": changed(DEFAULT, batch_size=8),
+        "muon, late": changed(DEFAULT, schedule="late"),
+    }
+
+
 STUDIES: dict[str, dict[str, Variant]] = {
     "with_discriminator": with_discriminator(),
     "without_discriminator": without_discriminator(),
     "combined": combined(),
     "longer": longer(),
+    "optimizer": optimizer(),
     "final": {"default": DEFAULT, "default without blur": changed(DEFAULT, {"g_blur": False}), "zi2zi": ZI2ZI},
 }

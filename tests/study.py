@@ -11,6 +11,7 @@ are appended to tests/results/STUDY.jsonl; a run that is there already is not ma
 import argparse
 import functools
 import json
+import math
 import multiprocessing
 import random
 import statistics
@@ -37,10 +38,10 @@ from utils.record_data import RecordData
 from utils.render import GlyphRenderer
 
 RESULTS = Path(__file__).parent / "results"
+SETTING = ("image_size", "ngf", "ndf", "minutes", "max_steps", "final", "characters")
 HELD_OUT = 100  # characters
 VALIDATION = 0.1  # share of the training characters that a study is scored on
-FIXED = ("source", "target")  # columns that are not drawn
-COLUMNS = ("l1", "ssim", "ink_iou", "edge_distance", "stray_specks", "stray_holes", "greyness")
+COLUMNS = ("l1", "ssim", "ink_iou", "edge_distance", "stray_specks", "stray_holes", "greyness", "shift_change")
 
 
 class Average(EMA):
@@ -65,6 +66,12 @@ AVERAGES = {
     for decay in (0.99, 0.999, 0.9999)
     for name, warm_up in WARM_UPS.items()
 }
+
+
+def setting_of(args: argparse.Namespace) -> dict[str, Any]:
+    """What a run depends on beside its variant and seed."""
+    setting = {key: getattr(args, key) for key in SETTING}
+    return setting | {"target": [Path(path).stem for path in args.dst_font or [args.data_dir]]}
 
 
 def open_data(args: argparse.Namespace) -> PairData:
@@ -113,13 +120,16 @@ def train(variant: Variant, data: PairData, pairs: list, args: argparse.Namespac
             yield model, said | {name: round(float(value), 4) for name, value in found.items()}
 
 
-def draw(model: Any, source: np.ndarray, labels: Sequence[int], weights: str) -> np.ndarray:
-    """The drawings of sources uint8 [N, S, S], sixteen at a time."""
-    parts = []
+def draw(model: Any, source: np.ndarray, labels: Sequence[int], weights: str) -> tuple[np.ndarray, float]:
+    """The drawings of sources uint8 [N, S, S], sixteen at a time, and how much they change under a shift."""
+    parts, changes = [], []
     for start in range(0, len(source), 16):
         pixels = to_float(torch.from_numpy(source[start : start + 16]), 1)
-        parts.append(to_uint8(model.sample(pixels, torch.tensor(labels[start : start + 16]), weights)))
-    return to_grey(np.concatenate(parts))
+        label = torch.tensor(labels[start : start + 16])
+        sample = functools.partial(model.sample, label=label, weights=weights)
+        parts.append(to_uint8(sample(pixels)))
+        changes.append(metrics.shift_consistency(sample, pixels) * len(pixels))
+    return to_grey(np.concatenate(parts)), round(sum(changes) / len(source), 5)
 
 
 def one_run(job: tuple[str, str, int, argparse.Namespace]) -> list[dict]:
@@ -134,32 +144,36 @@ def one_run(job: tuple[str, str, int, argparse.Namespace]) -> list[dict]:
         keys, _ = split_held_out(sorted({key for _, key in data.train_pairs}), VALIDATION, 777)
         trained = [pair for pair in data.train_pairs if pair[1] in set(keys)]
         validation = [pair for pair in data.train_pairs if pair[1] not in set(keys)]
-    setting = {key: getattr(args, key) for key in ("image_size", "ngf", "ndf", "minutes", "max_steps", "final")}
-    setting |= {"target": data.labels if args.dst_font else Path(args.data_dir).name, "characters": args.characters}
+    validation = [pair for pair in validation if pair[0] == 0]
     results = []
     for model, said in train(variant, data, trained, args, seed):
-        columns = columns_of(model, data, validation, args.image_size)
-        target = to_grey(columns["target"])
-        scores = {heading: metrics.score(columns[heading], target) for heading in columns if heading not in FIXED}
-        results.append({"variant": name, "seed": seed, **setting, **said, "scores": scores})
+        columns, scores = drawn_and_scored(model, data, validation, args.image_size)
+        results.append({"variant": name, "seed": seed, **setting_of(args), **said, "scores": scores})
     if args.sheets:
         shown = {head: images[:24] for head, images in columns.items()}
-        what = f"{study}_{name}_{'+'.join(data.labels)}_{seed}".replace(" ", "_")
+        what = f"{study}_{name}_{'+'.join(setting_of(args)['target'])}_{args.characters}_{seed}".replace(" ", "_")
         save_sheet(shown, Path(args.sheets) / f"{what}.png", blocks=4, caption=[f"{name}, seed {seed}"])
     return results
 
 
-def columns_of(model: Any, data: PairData, pairs: list, image_size: int) -> dict[str, np.ndarray]:
-    """Source, drawings with raw, EMA and every further average, and target, uint8 [N, S, S]."""
+def drawn_and_scored(
+    model: Any, data: PairData, pairs: list, image_size: int
+) -> tuple[dict[str, np.ndarray], dict[str, dict[str, float]]]:
+    """Columns uint8 [N, S, S], source, drawings with raw, EMA and every further average, target; and their scores."""
     labels = [label for label, _ in pairs]
     source, target = data.render_pairs(pairs, image_size)
-    drawn = {"raw": draw(model, source, labels, "raw"), "EMA": draw(model, source, labels, "ema")}
-    own = model.ema
-    for name, shadow in model.shadows.items():
-        model.ema = shadow
-        drawn[name] = draw(model, source, labels, "ema")
+    columns, scores, own = {"source": source}, {}, model.ema
+    for heading, average in {"raw": own, "EMA": own, **model.shadows}.items():
+        model.ema = average
+        columns[heading], change = draw(model, source, labels, "raw" if heading == "raw" else "ema")
+        scores[heading] = metrics.score(columns[heading], to_grey(target)) | {"shift_change": change}
     model.ema = own
-    return {"source": source, **drawn, "target": target}
+    return columns | {"target": target}, scores
+
+
+def mean_of(values: list[float | None]) -> float:
+    """The mean of a score over the seeds; NaN where a run was made before that score was."""
+    return math.nan if None in values else statistics.mean(values)
 
 
 def table(path: Path) -> str:
@@ -177,11 +191,11 @@ def table(path: Path) -> str:
     for (name, target, _), results in groups.items():
         steps = statistics.mean(result["steps"] for result in results)
         for weights in results[0]["scores"]:
-            values = [statistics.mean(result["scores"][weights][column] for result in results) for column in COLUMNS]
+            values = [mean_of([result["scores"][weights].get(column) for result in results]) for column in COLUMNS]
             by_steps = round(steps) if results[0]["max_steps"] else 0
             means.append((target, by_steps, values, name, len(results), steps, weights))
     for target, _, values, name, seeds, steps, weights in sorted(means):
-        shown = " | ".join(f"{value:.4g}" for value in values)
+        shown = " | ".join("" if math.isnan(value) else f"{value:.4g}" for value in values)
         lines.append(f"| {name} | {target} | {seeds} | {steps:.0f} | {weights} | {shown} |")
     return "\n".join(lines)
 
@@ -195,7 +209,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--seeds", nargs="+", type=int, default=[1])
     parser.add_argument("--data_dir")
     parser.add_argument("--src_font")
-    parser.add_argument("--dst_font", nargs="+")
+    parser.add_argument("--dst_font", nargs="+", help="fonts to learn, of which the first is scored")
     parser.add_argument("--charset", default="big5_1")
     parser.add_argument("--characters", type=int, default=500, help="of the charset, beside 100 that are held out")
     parser.add_argument("--image_size", type=int, default=128)
@@ -218,10 +232,11 @@ def main(argv: list[str] | None = None) -> None:
     path = RESULTS / f"{args.out or args.study}.jsonl"
     path.parent.mkdir(exist_ok=True)
     lines = path.read_text("utf-8").splitlines() if path.is_file() else []
-    made = {(result["variant"], result["seed"], result.get("characters", 500)) for result in map(json.loads, lines)}
+    setting = setting_of(args)
+    results = [json.loads(line) for line in lines]
+    made = {(result["variant"], result["seed"]) for result in results if setting.items() <= result.items()}
     names = args.only or list(STUDIES[args.study])
-    runs = [(name, seed) for seed in args.seeds for name in names if (name, seed, args.characters) not in made]
-    jobs = [(args.study, name, seed, args) for name, seed in runs]
+    jobs = [(args.study, name, seed, args) for seed in args.seeds for name in names if (name, seed) not in made]
     with multiprocessing.get_context("spawn").Pool(args.jobs, maxtasksperchild=1) as pool:
         for results in pool.imap_unordered(one_run, jobs):
             with path.open("a", encoding="utf-8") as file:

@@ -14,11 +14,10 @@ import torch
 import infer
 import train
 from model import Zi2ZiConfig, Zi2ZiModel
-from model.model import AMP_TYPES
+from model import model as networks
 from tests.conftest import run_train
 from tests.fonts import make_font
-from utils import training
-from utils.options import AMP, RECIPES
+from utils import options, training
 
 ROOT = Path(__file__).parent.parent
 
@@ -35,6 +34,7 @@ TRAIN_FLAGS = {
         "Lcategory_penalty": "9",
         "ink_weight": "2",
         "ema_decay": "0.01",
+        "optimizer": "adam",
         "random_seed": "5",
     },
     **{"checkpoint_steps": "1", "sample_steps": "1", "amp": "bf16", "val_ratio": "0.3"},
@@ -134,7 +134,7 @@ def test_the_recipe_of_the_earlier_ports(made, tmp_path):
     assert train.main([*flags, "--recipe", "zi2zi", "--dropout", "0.2", "--max_steps", "1"]) == 0
     config = json.loads((tmp_path / "config.json").read_text(encoding="utf-8"))
     values = config["model"] | config["training"]
-    assert {name: values[name] for name in RECIPES["zi2zi"]} == RECIPES["zi2zi"] | {"dropout": 0.2}
+    assert {name: values[name] for name in options.RECIPES["zi2zi"]} == options.RECIPES["zi2zi"] | {"dropout": 0.2}
     assert not list(tmp_path.glob("checkpoint/*EMA*"))
     assert train.main([*flags, "--resume", "latest", "--max_steps", "2"]) == 0
     assert json.loads((tmp_path / "config.json").read_text(encoding="utf-8"))["model"] == config["model"]
@@ -211,12 +211,13 @@ def test_without_ema_there_is_no_ema_file(made, tmp_path):
 
 def test_defaults_of_the_config_are_those_of_the_earlier_ports():
     """The tables for --help, which must not import torch, and the dataclass agree; but EMA is on in the latter."""
-    ports = train.DEFAULTS | RECIPES["zi2zi"] | {"ema_decay": train.DEFAULTS["ema_decay"]}
+    ports = train.DEFAULTS | options.RECIPES["zi2zi"] | {"ema_decay": train.DEFAULTS["ema_decay"]}
     for field in fields(Zi2ZiConfig):
         if field.name in ports:
             assert ports[field.name] == field.default, field.name
     assert {field.name for field in fields(Zi2ZiConfig)} - train.DEFAULTS.keys() == {"embedding_num", "lr_D", "amp"}
-    assert list(AMP_TYPES) == list(AMP)
+    assert list(networks.AMP_TYPES) == list(options.AMP)
+    assert networks.OPTIMIZERS == options.OPTIMIZERS
 
 
 @pytest.mark.parametrize("script", ["train.py", "infer.py"])

@@ -153,12 +153,31 @@ def test_resuming_nothing_starts_at_step_0(tmp_path, capsys):
     assert "starting at step 0" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("flags", [["--no-g_blur"], ["--norm_type", "instance"], ["--random_seed", "3"]])
+@pytest.mark.parametrize(
+    "flags", [["--no-g_blur"], ["--norm_type", "instance"], ["--random_seed", "3"], ["--optimizer", "adam"]]
+)
 def test_resuming_another_architecture_is_refused(trained, flags, capsys):
     with pytest.raises(SystemExit) as caught:
         run_train(trained, "--resume", "latest", *flags)
     assert caught.value.code == 2
     assert f"{' '.join(flags)} contradicts the checkpoint" in capsys.readouterr().err
+
+
+def test_a_run_from_before_there_was_a_choice_of_optimizers_goes_on_with_adam(tmp_path, capsys):
+    folder = tmp_path / "run"
+    assert run_train(folder, "--optimizer", "adam", "--max_steps", 1) == 0
+    config = json.loads((folder / "config.json").read_text("utf-8"))
+    del config["model"]["optimizer"]
+    (folder / "config.json").write_text(json.dumps(config), "utf-8")
+    assert run_train(folder, "--resume", "latest", "--max_steps", 2) == 0
+    assert run_train(folder, "--resume", "latest", "--max_steps", 3, "--optimizer", "adam") == 0
+    state = torch.load(folder / "checkpoint" / "3_state.pth", weights_only=True)
+    assert all(
+        moments.keys() == {"step", "exp_avg", "exp_avg_sq"} for moments in state["optimizer_G"]["state"].values()
+    )
+    with pytest.raises(SystemExit):
+        run_train(folder, "--resume", "latest", "--optimizer", "muon")
+    assert "--optimizer muon contradicts the checkpoint, whose optimizer is adam" in capsys.readouterr().err
 
 
 def test_a_damaged_checkpoint_is_passed_over(tmp_path, trained, capsys):

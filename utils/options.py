@@ -31,6 +31,7 @@ DEFAULTS = {
     "Ladv_penalty": 0.0,
     "Lconst_penalty": 0.0,
     "Lcategory_penalty": 1.0,
+    "optimizer": "muon",
     "lr": 0.001,
     "schedule": 0,
     "batch_size": 16,
@@ -57,6 +58,7 @@ RECIPES = {
         "Ladv_penalty": 1.0,
         "Lconst_penalty": 15.0,
         "Lcategory_penalty": 1.0,
+        "optimizer": "adam",
         "lr": 0.001,
         "schedule": 20,
         "ema_decay": 0.0,
@@ -64,14 +66,18 @@ RECIPES = {
     }
 }
 # What an experiment was trained with whose config.json does not say it: it is older than the flag.
-BEFORE = {"amp": "off", "val_ratio": 0.0, "Ladv_penalty": 1.0, "sharpness": 1.0, "ink_weight": 0.0, "early_stop": 0}
+BEFORE = {
+    **{"amp": "off", "val_ratio": 0.0, "Ladv_penalty": 1.0, "sharpness": 1.0, "ink_weight": 0.0, "early_stop": 0},
+    "optimizer": "adam",
+}
 AMP = ("off", "bf16", "fp16")
+OPTIMIZERS = ("muon", "adam")
 # Without fonts and without CUDA: a run of about six minutes on two cores, for a first look.
 SMALL_DEFAULTS = {"image_size": 128, "ngf": 24, "ndf": 12, "max_steps": 2000}
 # What a checkpoint is: it can't change while its training goes on.
 FIXED = {
     *("image_size", "input_nc", "ngf", "ndf", "embedding_num", "embedding_dim", "norm_type", "up_mode"),
-    *("g_blur", "d_blur", "charset", "split_ratio", "val_ratio", "random_seed", "recipe"),
+    *("g_blur", "d_blur", "charset", "split_ratio", "val_ratio", "random_seed", "recipe", "optimizer"),
 }
 NOT_RECORDED = {"resume", "overwrite", "gpu_ids", "experiment_dir", "checkpoint_only_last"}
 SOURCES = {"src_font", "dst_font", "dst_imgs", "data_dir"}  # given again, they say where the data lies now
@@ -203,7 +209,7 @@ def changes_on_resume(args: argparse.Namespace, config: dict) -> list[str]:
     Raises:
         UserError: when a flag contradicts what the checkpoint is.
     """
-    saved = {**config["training"], **config["model"]}
+    saved = {**BEFORE, **config["training"], **config["model"]}
     ignored = NOT_RECORDED | SOURCES | {"fine_tune"}  # what a run started from is in the past
     changed = [
         name

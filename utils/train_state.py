@@ -29,8 +29,8 @@ def check_parts(model: Any, parts: Mapping[str, Mapping[str, Any]], folder: Path
             raise UserError(f"checkpoint {path} has no {name}")
     if (state["ema_num_updates"] > 0) != (checkpoint.EMA_GENERATOR in parts):
         raise UserError(f"checkpoint {path} and the EMA weights of its step do not belong together")
-    for name, net in (("optimizer_G", model.netG), ("optimizer_D", model.netD)):
-        if not optimizer_fits(state.get(name), net):
+    for name in ("optimizer_G", "optimizer_D"):
+        if not optimizer_fits(state.get(name), getattr(model, name)):
             raise UserError(f"checkpoint {path} does not fit: its {name} is of other weights")
     if not scaler_fits(state.get("scaler", {})):
         raise UserError(f"checkpoint {path} has no state of a gradient scaler")
@@ -38,18 +38,20 @@ def check_parts(model: Any, parts: Mapping[str, Mapping[str, Any]], folder: Path
         raise UserError(f"checkpoint {path} has no random state")
 
 
-def optimizer_fits(saved: Any, net: torch.nn.Module) -> bool:
-    """Whether the state dict of an Adam, read from a file, is of the parameters of `net`, or of some of them."""
+def optimizer_fits(saved: Any, optimizer: torch.optim.Optimizer) -> bool:
+    """Whether the state dict of an Adam or Muon, read from a file, is of the parameters of `optimizer`, or of some."""
     moments = saved.get("state") if isinstance(saved, dict) else None
     if not isinstance(moments, dict):
         return False
-    shapes = dict(enumerate(parameter.shape for parameter in net.parameters()))
+    shapes = dict(enumerate(parameter.shape for group in optimizer.param_groups for parameter in group["params"]))
+    matrices = getattr(optimizer, "matrices", {})  # Muon keeps one moment of these, Adam two of each
     return all(
         isinstance(moment, dict)
-        and moment.keys() == {"step", "exp_avg", "exp_avg_sq"}
+        and number in shapes
+        and moment.keys() == {"step", *(("momentum",) if number in matrices else ("exp_avg", "exp_avg_sq"))}
         and all(checkpoint.is_plain_tensor(value, floating=True) for value in moment.values())
         and moment["step"].ndim == 0
-        and shapes.get(number) == moment["exp_avg"].shape == moment["exp_avg_sq"].shape
+        and all(value.shape == shapes[number] for name, value in moment.items() if name != "step")
         for number, moment in moments.items()
     )
 
