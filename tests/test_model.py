@@ -432,7 +432,7 @@ def test_bf16_trains_as_float32_does_and_keeps_its_weights(accum_steps):
     for name in plain:
         assert half[name].item() == pytest.approx(plain[name].item(), rel=0.05, abs=0.01), name
     for net in exact:
-        assert torch.nn.functional.cosine_similarity(exact[net], rounded[net], dim=0) > 0.98, net
+        assert torch.nn.functional.cosine_similarity(exact[net], rounded[net], dim=0) > 0.95, net
 
 
 def test_drawing_is_in_float32_whatever_training_is():

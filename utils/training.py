@@ -92,10 +92,10 @@ class Trainer:
 
     def check_disk(self) -> None:
         """Raise UserError when there is no room for the checkpoints that are kept and the next one."""
-        sizes = [
-            sum(p.numel() * p.element_size() for p in net.parameters()) for net in (self.model.netG, self.model.netD)
-        ]
-        one = 3 * sum(sizes) + (sizes[0] if self.model.ema else 0)  # weights, two moments of Adam, the shadow
+        model = self.model
+        nets = (model.netG, model.netD, *([model.ema.shadow] if model.ema else []))
+        one = sum(size_of(parameter) for net in nets for parameter in net.parameters())
+        one += sum(moments_size(optimizer) for optimizer in (model.optimizer_G, model.optimizer_D))
         written = len(checkpoint.steps_with(self.paths.checkpoint, checkpoint.STATE))
         needed = one * max(1, self.options.keep_checkpoints + bool(self.validation) + 1 - written)
         free = shutil.disk_usage(self.paths.root).free
@@ -332,6 +332,18 @@ class Trainer:
             model.scaler.load_state_dict(state["scaler"])
         self.step, self.images_seen = step, state["images_seen"]
         self._random_state = state["random_state"]
+
+
+def size_of(tensor: torch.Tensor) -> int:
+    """Bytes of a tensor."""
+    return tensor.numel() * tensor.element_size()
+
+
+def moments_size(optimizer: torch.optim.Optimizer) -> int:
+    """Bytes of what an optimizer comes to keep: two moments of each parameter; of Muon's matrices, one."""
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    one = set(getattr(optimizer, "matrices", {}))
+    return sum(size_of(parameter) * (1 if number in one else 2) for number, parameter in enumerate(parameters))
 
 
 def learning_rate_factor(epoch: float, schedule: int) -> float:
