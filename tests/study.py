@@ -39,7 +39,7 @@ from utils.render import GlyphRenderer
 
 RESULTS = Path(__file__).parent / "results"
 SETTING = ("image_size", "ngf", "ndf", "minutes", "max_steps", "final", "characters")
-HELD_OUT = 100  # characters
+HELD_OUT, MOST = 100, 1000  # characters that are held out, and the most to train on
 VALIDATION = 0.1  # share of the training characters that a study is scored on
 COLUMNS = ("l1", "ssim", "ink_iou", "edge_distance", "stray_specks", "stray_holes", "greyness", "shift_change")
 
@@ -75,17 +75,31 @@ def setting_of(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def open_data(args: argparse.Namespace) -> PairData:
-    """The pairs of a study: a folder with train.obj, or fonts, with some characters of a charset and HELD_OUT more."""
+    """The pairs of a study: a folder with train.obj and val.obj, or fonts, with MOST characters and HELD_OUT more."""
     if args.data_dir:
         return RecordData.open(Path(args.data_dir), 1)
     fonts = [GlyphRenderer(spec) for spec in (args.src_font, *args.dst_font)]
     covered = [c for c in read_charset(args.charset) if all(font.covers(c) for font in fonts)]
-    chosen = random.Random(777).sample(covered, args.characters + HELD_OUT)
+    chosen = random.Random(777).sample(covered, MOST + HELD_OUT)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "chosen.txt"
         path.write_text("".join(chosen), encoding="utf-8")
         ratio = HELD_OUT / len(chosen)
         return FontData.from_fonts(args.src_font, args.dst_font, [], str(path), ratio, 777)
+
+
+def choose_pairs(data: PairData, args: argparse.Namespace) -> tuple[list, list]:
+    """The pairs to train on, of --characters characters, and those to score, of the first font alone.
+
+    Whatever the number of characters is, those held out for good are the same, and fewer are some of more.
+    """
+    keys = sorted({key for _, key in data.train_pairs})
+    keys = sorted(random.Random(777).sample(keys, len(keys))[: args.characters])
+    scored = data.held_out_pairs
+    if not args.final:
+        keys, others = split_held_out(keys, VALIDATION, 777)
+        scored = [pair for pair in data.train_pairs if pair[1] in set(others)]
+    return [pair for pair in data.train_pairs if pair[1] in set(keys)], [pair for pair in scored if pair[0] == 0]
 
 
 def train(variant: Variant, data: PairData, pairs: list, args: argparse.Namespace, seed: int) -> Iterator[tuple]:
@@ -138,13 +152,7 @@ def one_run(job: tuple[str, str, int, argparse.Namespace]) -> list[dict]:
     torch.set_num_threads(1)
     tune(torch.device("cpu"))
     variant, data = STUDIES[study][name], open_data(args)
-    if args.final:
-        trained, validation = data.train_pairs, data.held_out_pairs
-    else:
-        keys, _ = split_held_out(sorted({key for _, key in data.train_pairs}), VALIDATION, 777)
-        trained = [pair for pair in data.train_pairs if pair[1] in set(keys)]
-        validation = [pair for pair in data.train_pairs if pair[1] not in set(keys)]
-    validation = [pair for pair in validation if pair[0] == 0]
+    trained, validation = choose_pairs(data, args)
     results = []
     for model, said in train(variant, data, trained, args, seed):
         columns, scores = drawn_and_scored(model, data, validation, args.image_size)
@@ -211,7 +219,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--src_font")
     parser.add_argument("--dst_font", nargs="+", help="fonts to learn, of which the first is scored")
     parser.add_argument("--charset", default="big5_1")
-    parser.add_argument("--characters", type=int, default=500, help="of the charset, beside 100 that are held out")
+    parser.add_argument("--characters", type=int, default=500, help="to train on, beside 100 that are held out")
     parser.add_argument("--image_size", type=int, default=128)
     parser.add_argument("--ngf", type=int, default=16)
     parser.add_argument("--ndf", type=int, default=16)

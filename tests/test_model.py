@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from model import EMA, Discriminator, UNetGenerator, Zi2ZiConfig, Zi2ZiModel, losses
-from model.model import sharpened
+from model.model import OPTIMIZERS, sharpened
 from tests.conftest import TINY, tiny_batch, tiny_model
 
 
@@ -441,9 +441,10 @@ def test_drawing_is_in_float32_whatever_training_is():
     assert torch.equal(model.sample(source, label), tiny_model().sample(source, label))
 
 
-def test_a_step_that_overflows_is_left_out_by_the_average_too():
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_a_step_that_overflows_is_left_out_by_the_average_too(optimizer):
     """With fp16, at a scale that no gradient survives, until the scaler has come down."""
-    model = tiny_model(amp="fp16")
+    model = tiny_model(amp="fp16", optimizer=optimizer)
     model.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**127)
     model.ema.shadow.embedder.weight.add_(1.0)  # so that an update that took place is seen
     before = {name: tensor.clone() for name, tensor in model.netG.named_parameters()}
@@ -459,9 +460,10 @@ def test_a_step_that_overflows_is_left_out_by_the_average_too():
     assert all(tensor.isfinite().all() for tensor in model.ema.shadow.state_dict().values())
 
 
-def test_scaled_and_plain_steps_agree():
-    """The scale is taken out again before Adam sees the gradients, in both networks, and the average follows."""
-    plain, scaled = tiny_model(), tiny_model()
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_scaled_and_plain_steps_agree(optimizer):
+    """The scale is taken out again before the optimizer sees the gradients, in both networks; the average follows."""
+    plain, scaled = tiny_model(optimizer=optimizer), tiny_model(optimizer=optimizer)
     scaled.scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
     for seed in range(3):
         for model in (plain, scaled):
