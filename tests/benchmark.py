@@ -26,6 +26,7 @@ from torch.utils.benchmark.utils.timer import timer
 from torch.utils.flop_counter import FlopCounterMode
 
 from model import Zi2ZiConfig, Zi2ZiModel, fold_norms
+from model.muon import Muon
 from tests.faults import Child, Result
 from tests.fonts import make_font
 from tests.literal import LiteralModel, literal_drawing
@@ -171,6 +172,7 @@ def parts(filters: int, rounds: int) -> list[Row]:
         "whole step": fast_step(model, (label, source, target)),
         "D forward and backward": discriminator,
         "G forward and backward": generator,
+        "Muon of G": Muon(model.netG, 1e-9).step,
         "Adam of both": lambda: (model.optimizer_D.step(), model.optimizer_G.step()),
         "EMA": model.ema.update,
         "data": lambda: [pairs[0, index] for index in range(len(label))],

@@ -73,7 +73,7 @@ BEFORE = {
 AMP = ("off", "bf16", "fp16")
 OPTIMIZERS = ("muon", "adam")
 # Without fonts and without CUDA: a run of about six minutes on two cores, for a first look.
-SMALL_DEFAULTS = {"image_size": 128, "ngf": 24, "ndf": 12, "max_steps": 2000}
+SMALL_DEFAULTS = {"image_size": 128, "ngf": 24, "ndf": 12, "max_steps": 1000}
 # What a checkpoint is: it can't change while its training goes on.
 FIXED = {
     *("image_size", "input_nc", "ngf", "ndf", "embedding_num", "embedding_dim", "norm_type", "up_mode"),
