@@ -123,7 +123,7 @@ def longer() -> dict[str, Variant]:
 
 
 def optimizer() -> dict[str, Variant]:
-    """What trains the generator, and how fast, beside the other defaults."""
+    """What trains the generator, how fast, and with it once more what had been chosen with Adam."""
     return {
         "adam": changed(DEFAULT, {"optimizer": "adam"}),
         "muon": DEFAULT,
@@ -131,6 +131,20 @@ def optimizer() -> dict[str, Variant]:
         "muon, lr 2e-3": changed(DEFAULT, {"lr": 2e-3}),
         "muon, batch 8": changed(DEFAULT, batch_size=8),
         "muon, late": changed(DEFAULT, schedule="late"),
+        "muon, ink weight 0": changed(DEFAULT, {"ink_weight": 0.0}),
+        "muon, ink weight 0.2": changed(DEFAULT, {"ink_weight": 0.2}),
+        "muon, no dropout": changed(DEFAULT, {"dropout": 0.0}),
+    }
+
+
+def schedules() -> dict[str, Variant]:
+    """Whether raw weights at the end of a falling learning rate are better than an average at a constant one."""
+    return {
+        "constant": DEFAULT,
+        "late": changed(DEFAULT, schedule="late"),
+        "linear": changed(DEFAULT, schedule="linear"),
+        "cosine": changed(DEFAULT, schedule="cosine"),
+        "halved": changed(DEFAULT, halved_after=10),
     }
 
 
@@ -140,5 +154,6 @@ STUDIES: dict[str, dict[str, Variant]] = {
     "combined": combined(),
     "longer": longer(),
     "optimizer": optimizer(),
+    "schedules": schedules(),
     "final": {"default": DEFAULT, "default without blur": changed(DEFAULT, {"g_blur": False}), "zi2zi": ZI2ZI},
 }

@@ -80,7 +80,7 @@ def open_data(args: argparse.Namespace) -> PairData:
         return RecordData.open(Path(args.data_dir), 1)
     fonts = [GlyphRenderer(spec) for spec in (args.src_font, *args.dst_font)]
     covered = [c for c in read_charset(args.charset) if all(font.covers(c) for font in fonts)]
-    chosen = random.Random(777).sample(covered, MOST + HELD_OUT)
+    chosen = random.Random(777).sample(covered, min(MOST + HELD_OUT, len(covered)))
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "chosen.txt"
         path.write_text("".join(chosen), encoding="utf-8")
