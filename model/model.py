@@ -146,6 +146,10 @@ class UNetGenerator(nn.Module):
         """Train the way up and the embedding alone from here on; the way down keeps its weights and statistics."""
         self.model.freeze_down()
 
+    def ends(self) -> tuple[nn.Module, nn.Module]:
+        """The convolutions that take in and give out images."""
+        return self.model.down[0], self.model.up[1]
+
     def encode(self, x: Tensor) -> Tensor:
         """The flattened bottleneck [N, E] of images x [N, C, S, S]; the decoder does not run."""
         return self.model.encode(x).flatten(1)
@@ -335,7 +339,10 @@ class Zi2ZiModel:
         if config.freeze_encoder:
             self.netG.freeze_encoder()
         self.netD = self._make(Discriminator, config.discriminator_arguments())
-        self.optimizer_G = (Muon if config.optimizer == "muon" else self._adam)(self.netG, config.lr)
+        if config.optimizer == "muon":
+            self.optimizer_G = Muon(self.netG, config.lr, self.netG.ends())
+        else:
+            self.optimizer_G = self._adam(self.netG, config.lr)
         self.optimizer_D = self._adam(self.netD, config.lr_D)
         # Scaled, the small gradients of fp16 don't vanish; where one overflows, the step is left out.
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=config.amp == "fp16")
@@ -449,9 +456,9 @@ class Zi2ZiModel:
             self.ema.update(self._steps_of_G() - before if self.scaler.is_enabled() else None)
 
     def _steps_of_G(self) -> Tensor:
-        """How many steps the optimizer has taken on G, without those it has left out."""
-        counts = (state["step"] for state in self.optimizer_G.state.values())
-        return next(counts, torch.zeros((), device=self.device)).clone()
+        """How many steps the optimizer has taken on G, without those it has left out; frozen weights have fewer."""
+        counts = [state["step"] for state in self.optimizer_G.state.values()]
+        return torch.stack(counts).amax() if counts else torch.zeros((), device=self.device)
 
     def _autocast(self) -> contextlib.AbstractContextManager:
         dtype = AMP_TYPES[self.config.amp]

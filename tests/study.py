@@ -71,7 +71,8 @@ AVERAGES = {
 def setting_of(args: argparse.Namespace) -> dict[str, Any]:
     """What a run depends on beside its variant and seed."""
     setting = {key: getattr(args, key) for key in SETTING}
-    return setting | {"target": [Path(path).stem for path in args.dst_font or [args.data_dir]]}
+    source = Path(args.src_font or args.data_dir).name
+    return setting | {"source": source, "target": [Path(path).stem for path in args.dst_font or [args.data_dir]]}
 
 
 def open_data(args: argparse.Namespace) -> PairData:
@@ -94,12 +95,12 @@ def choose_pairs(data: PairData, args: argparse.Namespace) -> tuple[list, list]:
     Whatever the number of characters is, those held out for good are the same, and fewer are some of more.
     """
     keys = sorted({key for _, key in data.train_pairs})
-    keys = sorted(random.Random(777).sample(keys, len(keys))[: args.characters])
-    scored = data.held_out_pairs
+    keys, others = random.Random(777).sample(keys, len(keys))[: args.characters], []
     if not args.final:
-        keys, others = split_held_out(keys, VALIDATION, 777)
-        scored = [pair for pair in data.train_pairs if pair[1] in set(others)]
-    return [pair for pair in data.train_pairs if pair[1] in set(keys)], [pair for pair in scored if pair[0] == 0]
+        keys, others = split_held_out(sorted(keys), VALIDATION, 777)
+    chosen, others = set(keys), set(others)
+    scored = data.held_out_pairs if args.final else [pair for pair in data.train_pairs if pair[1] in others]
+    return [pair for pair in data.train_pairs if pair[1] in chosen], [pair for pair in scored if pair[0] == 0]
 
 
 def train(variant: Variant, data: PairData, pairs: list, args: argparse.Namespace, seed: int) -> Iterator[tuple]:
@@ -219,7 +220,14 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--src_font")
     parser.add_argument("--dst_font", nargs="+", help="fonts to learn, of which the first is scored")
     parser.add_argument("--charset", default="big5_1")
-    parser.add_argument("--characters", type=int, default=500, help="to train on, beside 100 that are held out")
+    parser.add_argument(
+        "--characters",
+        type=int,
+        default=500,
+        choices=range(1, MOST + 1),
+        metavar="N",
+        help="to train on, beside 100 that are held out",
+    )
     parser.add_argument("--image_size", type=int, default=128)
     parser.add_argument("--ngf", type=int, default=16)
     parser.add_argument("--ndf", type=int, default=16)

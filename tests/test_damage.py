@@ -152,6 +152,26 @@ def test_a_run_of_an_earlier_version_is_gone_on_with(trained, tmp_path):
     assert steps_of(folder) == [6, 12, 13]
 
 
+@pytest.mark.parametrize(
+    ("name", "spoil"),
+    [
+        ("momentum", lambda tensor: torch.zeros(2 * tensor.numel())[:1].as_strided(tensor.shape, [0] * tensor.ndim)),
+        ("exp_avg", lambda tensor: torch._neg_view(tensor)),
+        ("exp_avg_sq", lambda tensor: tensor[:1]),
+    ],
+)
+def test_moments_that_an_optimizer_could_not_go_on_with_are_refused(tmp_path, trained, capsys, name, spoil):
+    folder = shutil.copytree(trained, tmp_path / "run")
+    path = folder / "checkpoint" / "12_state.pth"
+    state = torch.load(path, weights_only=True)
+    moments = next(moments for moments in state["optimizer_G"]["state"].values() if name in moments)
+    moments[name] = spoil(moments[name])
+    torch.save(state, path)
+    with pytest.raises(SystemExit):
+        run_train(folder, "--resume", "12")
+    assert "its optimizer_G is of other weights, or of another optimizer" in capsys.readouterr().err
+
+
 # --------------------------------------------------------------------------------------------- bad state
 
 

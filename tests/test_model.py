@@ -460,6 +460,20 @@ def test_a_step_that_overflows_is_left_out_by_the_average_too(optimizer):
     assert all(tensor.isfinite().all() for tensor in model.ema.shadow.state_dict().values())
 
 
+def test_the_average_follows_what_is_trained_beside_frozen_weights():
+    """These have a state, of the time before they were frozen, whose count of steps stays as it is."""
+    before, model = tiny_model(), tiny_model(freeze_encoder=True, amp="fp16")
+    before.set_input(*tiny_batch())
+    before.optimize_parameters()
+    model.optimizer_G.load_state_dict(before.optimizer_G.state_dict())
+    model.scaler = torch.amp.GradScaler("cpu", init_scale=1.0)
+    model.ema.shadow.embedder.weight.add_(1.0)
+    shadow = model.ema.shadow.embedder.weight.clone()
+    model.set_input(*tiny_batch())
+    model.optimize_parameters()
+    assert not torch.equal(model.ema.shadow.embedder.weight, shadow)
+
+
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_scaled_and_plain_steps_agree(optimizer):
     """The scale is taken out again before the optimizer sees the gradients, in both networks; the average follows."""

@@ -6,11 +6,12 @@ import pytest
 import torch
 from torch import nn
 
+from model import UNetGenerator
 from model.muon import COEFFICIENTS, ITERATIONS, MOMENTUM, Muon, orthogonalize
 
 
 class Small(nn.Module):
-    """A convolution with its norm, a transposed one, and one that sees a single channel."""
+    """Three convolutions, one of them transposed, a norm and an embedding."""
 
     def __init__(self):
         super().__init__()
@@ -83,7 +84,7 @@ def test_a_transposed_convolution_steps_as_the_convolution_of_its_outputs(net):
 
 def test_what_is_no_matrix_is_trained_by_adam(net):
     twin = copy.deepcopy(net)
-    optimizer = Muon(net, 0.01)
+    optimizer = Muon(net, 0.01, ends=[net.first])
     adam = torch.optim.Adam(twin.parameters(), lr=0.01, betas=(0.5, 0.999), fused=True)
     for seed in range(3):
         give_gradients(net, seed)
@@ -118,6 +119,40 @@ def test_what_has_no_gradient_stays_as_it_is_and_has_no_state(net):
     assert torch.equal(net.conv.weight, before["conv.weight"]) and torch.equal(net.norm.weight, before["norm.weight"])
     assert not torch.equal(net.up.weight, before["up.weight"])
     assert net.conv.weight not in optimizer.state
+
+
+def test_what_takes_in_and_gives_out_images_is_trained_by_adam(net):
+    names = [name for name, _ in net.named_parameters()]
+    for ends, expected in (([], {"first.weight", "conv.weight", "up.weight"}), ([net.first, net.up], {"conv.weight"})):
+        optimizer = Muon(net, 0.01, ends)
+        give_gradients(net)
+        optimizer.step()
+        by_muon = {names[n] for n, state in optimizer.state_dict()["state"].items() if "momentum" in state}
+        assert by_muon == expected
+
+
+@pytest.mark.parametrize("up_mode", ["conv", "upsample", "pixelshuffle"])
+@pytest.mark.parametrize("input_nc", [1, 3])
+def test_the_ends_of_the_generator_are_found(up_mode, input_nc):
+    net = UNetGenerator(input_nc=input_nc, ngf=8, image_size=64, up_mode=up_mode, g_blur=True)
+    first, last = net.ends()
+    assert first.weight.shape[1] == input_nc
+    assert last.weight.shape[int(up_mode == "conv")] == input_nc * (4 if up_mode == "pixelshuffle" else 1)
+
+
+def test_a_state_is_loaded_to_where_its_parameters_are(net):
+    """Also the count of steps, which fused Adam wants on the device of the parameters and in float32."""
+    optimizer = Muon(net, 0.01)
+    give_gradients(net)
+    optimizer.step()
+    state = optimizer.state_dict()
+    for moments in state["state"].values():
+        moments["step"] = moments["step"].half()
+    elsewhere = Muon(copy.deepcopy(net).to("meta"), 0.01)
+    elsewhere.param_groups[0]["fused"] = True  # as on CUDA
+    elsewhere.load_state_dict({"state": state["state"], "param_groups": elsewhere.state_dict()["param_groups"]})
+    for moments in elsewhere.state.values():
+        assert {(tensor.device.type, tensor.dtype) for tensor in moments.values()} == {("meta", torch.float32)}
 
 
 def test_a_state_that_is_saved_and_loaded_goes_on_alike(net):

@@ -299,7 +299,7 @@ def check_fit(net: nn.Module, found: Mapping[str, Any], path: Path) -> None:
 def is_plain_tensor(value: Any, floating: bool | None = None) -> bool:
     """Whether a value is a dense tensor in memory, of real numbers or of integers (`floating` says which).
 
-    One that repeats the same few bytes, and so could claim any size, is none.
+    One that repeats the same few bytes, and so could claim any size or could not be written to, is none.
     """
     return (
         isinstance(value, torch.Tensor)
@@ -307,8 +307,20 @@ def is_plain_tensor(value: Any, floating: bool | None = None) -> bool:
         and value.device.type == "cpu"
         and value.dtype in (*REAL, torch.int64)
         and floating in (None, value.dtype in REAL)
+        and not value.is_neg()  # a view that negates, which optimizers can't write to either
+        and not repeats(value)
         and value.numel() * value.element_size() <= value.untyped_storage().nbytes()
     )
+
+
+def repeats(value: torch.Tensor) -> bool:
+    """Whether several elements of a strided tensor may lie in the same place in memory."""
+    covered = 1
+    for stride, count in sorted(pair for pair in zip(value.stride(), value.shape, strict=True) if pair[1] > 1):
+        if stride < covered:
+            return True
+        covered = stride * count
+    return False
 
 
 def architecture_of(generator: Mapping[str, Any], path: Path) -> dict[str, Any]:

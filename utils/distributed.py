@@ -68,13 +68,14 @@ def drawing_batch(device_type: str, image_size: int) -> int:
 
 
 def tune(device: torch.device) -> None:
-    """Let a GPU multiply in TF32 and try out its convolution algorithms; sizes don't change in a training.
+    """Let a GPU convolve in TF32 and try out its convolution algorithms; sizes don't change in a training.
+
+    Products of matrices stay in float32, which Muon needs.
 
     On the CPU, keep memory that is freed for the next step: given back to the system and asked for again, page by
     page, it costs up to a tenth of a step. Only the allocator of glibc can be told.
     """
     if device.type == "cuda":
-        torch.set_float32_matmul_precision("high")
         torch.backends.cudnn.allow_tf32 = torch.backends.cudnn.benchmark = True
     if device.type == "cpu" and platform.libc_ver()[0] == "glibc":
         mallopt = ctypes.CDLL(None).mallopt

@@ -67,8 +67,13 @@ RECIPES = {
 }
 # What an experiment was trained with whose config.json does not say it: it is older than the flag.
 BEFORE = {
-    **{"amp": "off", "val_ratio": 0.0, "Ladv_penalty": 1.0, "sharpness": 1.0, "ink_weight": 0.0, "early_stop": 0},
+    "amp": "off",
+    "val_ratio": 0.0,
+    "Ladv_penalty": 1.0,
+    "ink_weight": 0.0,
     "optimizer": "adam",
+    "sharpness": 1.0,
+    "early_stop": 0,
 }
 AMP = ("off", "bf16", "fp16")
 OPTIMIZERS = ("muon", "adam")

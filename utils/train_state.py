@@ -31,7 +31,7 @@ def check_parts(model: Any, parts: Mapping[str, Mapping[str, Any]], folder: Path
         raise UserError(f"checkpoint {path} and the EMA weights of its step do not belong together")
     for name in ("optimizer_G", "optimizer_D"):
         if not optimizer_fits(state.get(name), getattr(model, name)):
-            raise UserError(f"checkpoint {path} does not fit: its {name} is of other weights")
+            raise UserError(f"checkpoint {path} does not fit: its {name} is of other weights, or of another optimizer")
     if not scaler_fits(state.get("scaler", {})):
         raise UserError(f"checkpoint {path} has no state of a gradient scaler")
     if not random_state_fits(state.get("random_state")):
