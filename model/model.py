@@ -448,12 +448,13 @@ class Zi2ZiModel:
         return len(batch.label) / len(self.batch.label)
 
     def _step_G(self) -> None:
-        """G's optimizer step and EMA. A step that fp16 leaves out counts for both; what tells stays on the device."""
-        before = self._steps_of_G()
+        """G's optimizer step and EMA. A step that fp16 leaves out is none for either."""
+        scaled = self.scaler.is_enabled()
+        before = self._steps_of_G() if scaled else None
         self.scaler.step(self.optimizer_G)
         self.scaler.update()
         if self.ema is not None:
-            self.ema.update(self._steps_of_G() - before if self.scaler.is_enabled() else None)
+            self.ema.update(self._steps_of_G() - before if scaled else None)
 
     def _steps_of_G(self) -> Tensor:
         """How many steps the optimizer has taken on G, without those it has left out; frozen weights have fewer."""

@@ -96,9 +96,5 @@ class Muon(torch.optim.Optimizer):
         names = ("exp_avg", "exp_avg_sq", "step")
         moments, squares, steps = ([state[name] for state in states] for name in names)
         gradients = [parameter.grad for parameter in parameters]
-        betas = {"beta1": BETAS[0], "beta2": BETAS[1]}
-        adam(
-            parameters, gradients, moments, squares, [], steps,
-            fused=fused,
-            amsgrad=False, lr=lr, weight_decay=0.0, eps=1e-8, maximize=False, **betas,
-        )  # fmt: skip
+        (beta1, beta2), fixed = BETAS, {"weight_decay": 0.0, "eps": 1e-8, "amsgrad": False, "maximize": False}
+        adam(parameters, gradients, moments, squares, [], steps, fused=fused, lr=lr, beta1=beta1, beta2=beta2, **fixed)

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from tests.variants import Variant
+from utils.options import DEFAULTS
 
 # What training was before any search: the settings of the earlier ports with the blur, at one learning rate, and
 # glyphs that are scaled and shifted further than by default now.
@@ -105,10 +106,8 @@ RARE = {"adversarial": "bce", "every": 8, "adversarial_weight": 0.1}
 # The defaults of train.py, and the settings of the earlier ports (here with EMA beside, for comparison): the program's
 # own step.
 DEFAULT = Variant(
-    config={
-        **{"g_blur": True, "optimizer": "muon", "sharpness": 1.5},
-        **{"Ladv_penalty": 0.0, "Lconst_penalty": 0.0, "ink_weight": 0.4},
-    },
+    config={"g_blur": True}
+    | {name: DEFAULTS[name] for name in ("Ladv_penalty", "Lconst_penalty", "ink_weight", "optimizer", "sharpness")},
     program=True,
 )
 ZI2ZI = Variant(program=True, halved_after=20)

@@ -38,17 +38,27 @@ def check_parts(model: Any, parts: Mapping[str, Mapping[str, Any]], folder: Path
         raise UserError(f"checkpoint {path} has no random state")
 
 
+def moment_names(optimizer: torch.optim.Optimizer, number: int) -> tuple[str, ...]:
+    """What an Adam or Muon keeps of its parameter `number` beside the count of steps: of Muon's matrices one moment."""
+    return ("momentum",) if number in getattr(optimizer, "matrices", {}) else ("exp_avg", "exp_avg_sq")
+
+
+def moments_size(optimizer: torch.optim.Optimizer) -> int:
+    """Bytes of what an optimizer comes to keep."""
+    parameters = (parameter for group in optimizer.param_groups for parameter in group["params"])
+    return sum(parameter.nbytes * len(moment_names(optimizer, n)) for n, parameter in enumerate(parameters))
+
+
 def optimizer_fits(saved: Any, optimizer: torch.optim.Optimizer) -> bool:
     """Whether the state dict of an Adam or Muon, read from a file, is of the parameters of `optimizer`, or of some."""
     moments = saved.get("state") if isinstance(saved, dict) else None
     if not isinstance(moments, dict):
         return False
     shapes = dict(enumerate(parameter.shape for group in optimizer.param_groups for parameter in group["params"]))
-    matrices = getattr(optimizer, "matrices", {})  # Muon keeps one moment of these, Adam two of each
     return all(
         isinstance(moment, dict)
         and number in shapes
-        and moment.keys() == {"step", *(("momentum",) if number in matrices else ("exp_avg", "exp_avg_sq"))}
+        and moment.keys() == {"step", *moment_names(optimizer, number)}
         and all(checkpoint.is_plain_tensor(value, floating=True) for value in moment.values())
         and moment["step"].ndim == 0
         and all(value.shape == shapes[number] for name, value in moment.items() if name != "step")

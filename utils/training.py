@@ -23,7 +23,7 @@ from utils.images import save_sheet, to_float
 from utils.log import LossLog, NonFinite, Progress, plot_curves, plot_losses
 from utils.quality import Examiner, QualityLog, SaturationWatch, best_step, scores_of, stale
 from utils.report import write_report
-from utils.train_state import check_parts, random_state, restore_random_state
+from utils.train_state import check_parts, moments_size, random_state, restore_random_state
 from utils.weights import Pretrained
 
 LOG_STEPS = 10  # losses are read from the device, written and shown every so many steps
@@ -94,7 +94,7 @@ class Trainer:
         """Raise UserError when there is no room for the checkpoints that are kept and the next one."""
         model = self.model
         nets = (model.netG, model.netD, *([model.ema.shadow] if model.ema else []))
-        one = sum(size_of(parameter) for net in nets for parameter in net.parameters())
+        one = sum(parameter.nbytes for net in nets for parameter in net.parameters())
         one += sum(moments_size(optimizer) for optimizer in (model.optimizer_G, model.optimizer_D))
         written = len(checkpoint.steps_with(self.paths.checkpoint, checkpoint.STATE))
         needed = one * max(1, self.options.keep_checkpoints + bool(self.validation) + 1 - written)
@@ -332,18 +332,6 @@ class Trainer:
             model.scaler.load_state_dict(state["scaler"])
         self.step, self.images_seen = step, state["images_seen"]
         self._random_state = state["random_state"]
-
-
-def size_of(tensor: torch.Tensor) -> int:
-    """Bytes of a tensor."""
-    return tensor.numel() * tensor.element_size()
-
-
-def moments_size(optimizer: torch.optim.Optimizer) -> int:
-    """Bytes of what an optimizer comes to keep: two moments of each parameter; of Muon's matrices, one."""
-    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-    one = set(getattr(optimizer, "matrices", {}))
-    return sum(size_of(parameter) * (1 if number in one else 2) for number, parameter in enumerate(parameters))
 
 
 def learning_rate_factor(epoch: float, schedule: int) -> float:
