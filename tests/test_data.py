@@ -5,6 +5,8 @@ import pickle
 import numpy as np
 import pytest
 import torch
+from fontTools.fontBuilder import FontBuilder
+from fontTools.ttLib import TTFont
 
 from tests.fonts import make_collection, make_font
 from utils.charset import codepoint_name, is_han, parse_text, read_charset, unique
@@ -206,6 +208,16 @@ def test_fonts_without_a_shared_character_are_refused(tmp_path):
     source, target = (make_font(tmp_path / f"{c}.ttf", {c: (0, 0, 9, 9)}) for c in "一二")
     with pytest.raises(UserError, match="no character"):
         FontData.from_fonts(str(source), [str(target)], [], None, 0.1, 0)
+
+
+def test_a_variable_font_says_at_which_weight_it_is_drawn(tmp_path):
+    path = make_font(tmp_path / "s.ttf", {"一": (100, 0, 900, 800)}, family="Source")
+    builder = FontBuilder(font=TTFont(path))
+    builder.setupFvar([("wght", 100, 100, 900, "Weight")], [])
+    builder.setupGvar({})
+    builder.save(path)
+    data = FontData.from_fonts(str(path), [str(path)], [], None, 0.0, 0)
+    assert all("a variable font, as it is at wght 100" in line for line in data.summary()[:2])
 
 
 def test_what_is_recorded_renders_the_same_at_inference():

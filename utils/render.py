@@ -135,9 +135,12 @@ class GlyphRenderer:
 
     @property
     def title(self) -> str:
-        """The font's name and file; of a collection, also which of its fonts this is."""
+        """The font's name and file; of a collection, also which of its fonts this is; of a variable font, where."""
         count = self.face.num_faces
         which = f", font {self.index} of {count}: choose with #0 to #{count - 1}" if count > 1 else ""
+        if self.face.has_multiple_masters:
+            axes = self.face.get_variation_info().axes
+            which += f", a variable font, as it is at {' '.join(f'{axis.tag} {axis.default:g}' for axis in axes)}"
         return f"{self.name}, from {self.path.name}{which}"
 
     def _em_placement(self) -> Placement:
