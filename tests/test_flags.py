@@ -25,7 +25,7 @@ ROOT = Path(__file__).parent.parent
 TRAIN_FLAGS = {
     **{"src_font": "MADE:s", "dst_font": "MADE:t", "charset": "MADE:c", "split_ratio": "0.5", "augment": False},
     **{"image_size": "96", "input_nc": "3", "ngf": "5", "ndf": "3", "embedding_num": "4", "embedding_dim": "9"},
-    **{"norm_type": "instance", "up_mode": "upsample", "g_blur": True, "d_blur": True, "dropout": "0.1"},
+    **{"norm_type": "instance", "up_mode": "upsample", "g_blur": False, "d_blur": True, "dropout": "0.1"},
     **{"epoch": "1", "max_steps": "3", "batch_size": "3", "accum_steps": "2", "lr": "0.01", "lr_D": "0.01"},
     **{
         "L1_penalty": "1",

@@ -23,7 +23,7 @@ DEFAULTS = {
     "embedding_dim": 128,
     "norm_type": "batch",
     "up_mode": "conv",
-    "g_blur": False,
+    "g_blur": True,
     "d_blur": False,
     "dropout": 0.5,
     "L1_penalty": 100.0,
