@@ -53,7 +53,7 @@ def build_parser() -> Parser:
     flag(what, "src_txt_file", "text file of characters, UTF-8")
     flag(what, "obj_path", "train.obj or val.obj file, or a folder of such pictures, whose pairs are drawn and scored")
     flag(what, "charset", "big5_1, big5, gb2312_1, gb2312, jis_1, ksx1001 or a text file")
-    flag(what, "missing", "font: of these characters draw those alone that it lacks, and report what it covers")
+    flag(what, "missing", "font: of these characters draw only those that it lacks, and report what it covers")
 
     how = parser.add_argument_group("how")
     flag(how, "src_font", "font to draw from: .ttf, .otf, or .ttc#INDEX (default: the source font of the training)")
@@ -73,7 +73,7 @@ def build_parser() -> Parser:
     flag(where, "infer_dir", "folder for the drawings (default: EXPERIMENT_DIR/infer)")
     flag(where, "image_ext", "png, jpg, bmp or tif, or svg for outlines", choices=("png", "jpg", "bmp", "tif", "svg"))
     rules = ("unicode_hex", "unicode_int", "char", "seq")
-    flag(where, "filename_rule", "U+6C38, 27704, 永 or 00001", choices=rules)
+    flag(where, "filename_rule", "unicode_hex: U+6C38, unicode_int: 27704, char: 永, seq: 00001", choices=rules)
     flag(where, "skip_exist", "leave files that are there already as they are", action="store_true")
 
     font = parser.add_argument_group("a font of the drawings (python -m utils.font_export has more flags)")

@@ -44,7 +44,7 @@ def build_parser() -> Parser:
     flag(data, "data_dir", "pairs side by side: a folder with train.obj or pictures (default: EXPERIMENT_DIR/data)")
     flag(data, "charset", "big5_1, big5, gb2312_1, gb2312, jis_1, ksx1001 or a text file (default: all shared Han)")
     flag(data, "split_ratio", "share of the characters that is held out, 0 to 0.9", type=float)
-    flag(data, "val_ratio", "share of the others that chooses the best checkpoint, 0: none, up to 0.9", type=float)
+    flag(data, "val_ratio", "share of the others that chooses the best checkpoint, 0 to 0.9; 0: none", type=float)
     flag(data, "augment", "scale and shift both glyphs of a pair alike")
     flag(
         data, "num_workers", "processes that render glyphs (default 0 on the CPU, else up to 4)", type=at_least(0, 256)
@@ -82,9 +82,12 @@ def build_parser() -> Parser:
     flag(learning, "ema_decay", "decay of the EMA weights, 0 to 1; 0 turns EMA off", type=float)
     flag(learning, "sharpness", "contrast of what is drawn with the weights; the training is the same", type=float)
     flag(learning, "fine_tune", "start from the weights of another experiment, or of an earlier port", metavar="PATH")
-    flag(learning, "freeze_encoder", "keep the way down of the generator as it is, when fine-tuning")
+    flag(learning, "freeze_encoder", "keep the generator's encoder as it is, when fine-tuning")
     flag(
-        learning, "amp", "precision: off, bf16 or fp16 (default: what the GPU is fast at, off on the CPU)", choices=AMP
+        learning,
+        "amp",
+        "precision of a step: off, bf16 or fp16 (default: what the GPU is fast at, off on the CPU)",
+        choices=AMP,
     )
     flag(learning, "compile", "compile both networks with torch.compile, which takes minutes at the first steps")
     flag(learning, "random_seed", "seed of the split, the weights, the order and the augmentation", type=at_least(0))
