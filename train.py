@@ -100,7 +100,12 @@ def build_parser() -> Parser:
     flag(run, "checkpoint_steps", "steps between checkpoints", type=at_least(1))
     flag(run, "keep_checkpoints", "newest checkpoints to keep, beside the best", type=at_least(1))
     flag(run, "checkpoint_only_last", "the same as --keep_checkpoints 1", action="store_true")
-    flag(run, "sample_steps", "steps between sheets of held-out characters, and between scores", type=at_least(1))
+    flag(
+        run,
+        "sample_steps",
+        "steps between sheets of held-out characters, and between scores (default 100, on CUDA 500)",
+        type=at_least(1),
+    )
     flag(run, "early_stop", "scores in a row without a gain that end the run; 0: never", type=at_least(0))
     return parser
 
@@ -162,7 +167,7 @@ def prepare(
     if options.batch_size % ranks.count:
         raise UserError(f"--batch_size {options.batch_size} is shared by {ranks.count} processes: make it a multiple")
     say(warning)
-    say(*(changes_on_resume(args, config) if config else [small_default_line(args, options)]))
+    say(*(changes_on_resume(args, options, config) if config else [small_default_line(args, options)]))
 
     data = open_data(args, options, config)
     settle_labels(options, data.labels)

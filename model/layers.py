@@ -98,6 +98,13 @@ class PixelShuffleConv2d(nn.Conv2d):
         self.weight.copy_(self.weight[::4].repeat_interleave(4, dim=0))
 
 
+class Float32Tanh(nn.Tanh):
+    """tanh in float32 or wider, whatever comes in: in bf16 it is 1 from 3.5 on, and what is wrong there stays wrong."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.to(torch.promote_types(x.dtype, torch.float32)))
+
+
 class ContiguousGradient(nn.Module):
     """The identity, whose gradient is laid out as its input is.
 

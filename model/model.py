@@ -9,14 +9,23 @@ import functools
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from model import losses
 from model.discriminator import Discriminator
-from model.layers import NORM_TYPES, UP_MODES, ContiguousGradient, conv2d, init_weights, norm_layer, up_conv2d
+from model.layers import (
+    NORM_TYPES,
+    UP_MODES,
+    ContiguousGradient,
+    Float32Tanh,
+    conv2d,
+    init_weights,
+    norm_layer,
+    up_conv2d,
+)
 from model.muon import BETAS, Muon
 
 # --------------------------------------------------------------------------- generator
@@ -52,7 +61,7 @@ class UnetSkipConnectionBlock(nn.Module):
             down.append(norm_layer(norm_type, inner_nc))
         joined_nc = inner_nc + (embedding_dim if innermost else inner_nc)
         up: list[nn.Module] = [nn.ReLU(inplace=True), up_conv2d(up_mode, joined_nc, outer_nc, bias=outermost)]
-        up.append(nn.Tanh() if outermost else norm_layer(norm_type, outer_nc))
+        up.append(Float32Tanh() if outermost else norm_layer(norm_type, outer_nc))
         if dropout > 0:
             up.append(nn.Dropout(dropout))
         if not outermost:
@@ -386,13 +395,17 @@ class Zi2ZiModel:
         """
         if label.min() < 0 or label.max() >= self.config.embedding_num:
             raise ValueError(f"label {int(label.max())} is beyond embedding_num {self.config.embedding_num}")
-        self.batch = Batch(label.to(self.device, non_blocking=True), self._image(source), self._image(target))
+        self.batch = Batch(self._moved(label), self._image(source), self._image(target))
         parts = (tensor.chunk(self.config.accum_steps) for tensor in self.batch)
         self.micro_batches = [Batch(*part) for part in zip(*parts, strict=True)]
 
     def _image(self, image: Tensor) -> Tensor:
         dtype = next(self.netG.parameters()).dtype
-        return image.to(self.device, dtype, non_blocking=True, memory_format=torch.channels_last)
+        return self._moved(image, dtype=dtype, memory_format=torch.channels_last)
+
+    def _moved(self, tensor: Tensor, **how: Any) -> Tensor:
+        # Elsewhere than on CUDA a copy that is not waited for may read memory that is used anew by then.
+        return tensor.to(device=self.device, non_blocking=self.device.type == "cuda", **how)
 
     def forward(self, batch: Batch | None = None) -> tuple[Tensor, Tensor]:
         """Draw a batch, by default that of `set_input`, as in training: (fake [N, C, S, S], encoded [N, E])."""
@@ -448,7 +461,7 @@ class Zi2ZiModel:
         return len(batch.label) / len(self.batch.label)
 
     def _step_G(self) -> None:
-        """G's optimizer step and EMA. A step that fp16 leaves out is none for either."""
+        """G's optimizer step and EMA. A step that fp16 leaves out moves neither."""
         scaled = self.scaler.is_enabled()
         before = self._steps_of_G() if scaled else None
         self.scaler.step(self.optimizer_G)
@@ -459,7 +472,7 @@ class Zi2ZiModel:
     def _steps_of_G(self) -> Tensor:
         """How many steps the optimizer has taken on G, without those it has left out; frozen weights have fewer."""
         counts = [state["step"] for state in self.optimizer_G.state.values()]
-        return torch.stack(counts).amax() if counts else torch.zeros((), device=self.device)
+        return torch.stack(counts).amax().to(self.device) if counts else torch.zeros((), device=self.device)
 
     def _autocast(self) -> contextlib.AbstractContextManager:
         dtype = AMP_TYPES[self.config.amp]
@@ -522,7 +535,8 @@ class Zi2ZiModel:
         was_training = net.training
         net.eval()
         try:
-            return sharpened(net(self._image(source), label.to(self.device))[0], self.config.sharpness)
+            image, _ = net.forward(self._image(source), label.to(self.device))  # as it is, were it compiled for steps
+            return sharpened(image, self.config.sharpness)
         finally:
             net.train(was_training)
 

@@ -35,7 +35,9 @@ def orthogonalize(matrix: Tensor) -> Tensor:
 
 def _polynomial(gram: Tensor) -> Tensor:
     a, b, c = COEFFICIENTS
-    return a * torch.eye(len(gram), dtype=gram.dtype, device=gram.device) + b * gram + c * gram @ gram
+    value = torch.addmm(gram, gram, gram, beta=b, alpha=c)
+    value.diagonal().add_(a)
+    return value
 
 
 class Muon(torch.optim.Optimizer):
@@ -64,7 +66,7 @@ class Muon(torch.optim.Optimizer):
         }
 
     @torch.no_grad()
-    def step(self, closure: None = None) -> None:
+    def step(self) -> None:
         """One step on the gradients that are there; a parameter without one stays as it is."""
         group = self.param_groups[0]
         rest = []
@@ -74,7 +76,7 @@ class Muon(torch.optim.Optimizer):
             state = self.state[parameter]
             if not state:
                 names = ["momentum"] if number in self.matrices else ["exp_avg", "exp_avg_sq"]
-                state["step"] = torch.zeros((), device=parameter.device)
+                state["step"] = torch.zeros((), device=parameter.device if group["fused"] else "cpu")
                 state.update({name: torch.zeros_like(parameter) for name in names})
             if number in self.matrices:
                 state["step"] += 1

@@ -172,7 +172,7 @@ def parts(filters: int, rounds: int) -> list[Row]:
         "whole step": fast_step(model, (label, source, target)),
         "D forward and backward": discriminator,
         "G forward and backward": generator,
-        "Muon of G": Muon(model.netG, 1e-9).step,
+        "Muon of G": Muon(model.netG, 1e-9, model.netG.ends()).step,
         "Adam of both": lambda: (model.optimizer_D.step(), model.optimizer_G.step()),
         "EMA": model.ema.update,
         "data": lambda: [pairs[0, index] for index in range(len(label))],

@@ -18,6 +18,7 @@ from model import model as networks
 from tests.conftest import run_train
 from tests.fonts import make_font
 from utils import options, training
+from utils.experiment import Paths, read_config
 
 ROOT = Path(__file__).parent.parent
 
@@ -184,15 +185,54 @@ def test_num_workers_reaches_the_loader_and_changes_no_weight(made, base, tmp_pa
     assert fingerprint(tmp_path) == base
 
 
+def recorded_training(root):
+    return read_config(Paths(root))["training"]
+
+
 def test_max_minutes_fixes_the_length_once(made, tmp_path, capsys):
     flags = [*made_flags(made), "--max_minutes", 0.02]
     assert run_train(tmp_path, *flags) == 0
-    steps = json.loads((tmp_path / "config.json").read_text(encoding="utf-8"))["training"]["max_steps"]
-    assert steps >= training.TIMED_STEPS
+    steps = recorded_training(tmp_path)["max_steps"]
+    assert steps >= training.WARM_STEPS + training.TIMED_STEPS
     assert (tmp_path / "checkpoint" / f"{steps}_state.pth").exists()
     capsys.readouterr()
     assert run_train(tmp_path, *flags, "--resume", "latest") == 0
     assert f"step {steps}: this run is finished" in capsys.readouterr().out
+
+
+def test_other_max_minutes_give_a_finished_run_a_new_length(made, tmp_path):
+    flags = [*made_flags(made), "--max_minutes", 0.02]
+    assert run_train(tmp_path, *flags) == 0
+    first = recorded_training(tmp_path)["max_steps"]
+    assert run_train(tmp_path, *flags[:-1], 0.03, "--resume", "latest") == 0
+    training_flags = recorded_training(tmp_path)
+    assert training_flags["max_steps"] >= first + training.WARM_STEPS + training.TIMED_STEPS
+    assert (tmp_path / "checkpoint" / f"{training_flags['max_steps']}_state.pth").exists()
+
+
+def test_the_first_steps_do_not_count_in_the_length_of_a_run(monkeypatch):
+    now, waits = [0.0], []
+    monkeypatch.setattr(training.time, "monotonic", lambda: now[0])
+    clock, found = training.Clock(minutes=10), []
+    for step in range(40):
+        now[0] += 10 if step < training.WARM_STEPS else 2  # as long as it takes to compile and to choose
+        found.append(clock.remaining_steps(lambda: waits.append(now[0])))
+    assert waits == [100, 140]
+    assert [steps for steps in found if steps is not None] == [(600 - 140) // 2]
+
+
+def test_what_the_machine_chose_another_machine_chooses_anew(made, tmp_path, capsys):
+    flags = [*made_flags(made), "--max_steps", 2]
+    assert run_train(tmp_path, *flags, "--num_workers", 1) == 0
+    config = read_config(Paths(tmp_path))
+    assert config["training"]["of_machine"] == ["amp", "sample_steps"]
+    args = train.build_parser().parse_args(["--resume", "latest"])
+    found = options.resolve_options(args, Paths(tmp_path), config, {}, on_cuda=True, amp="bf16")
+    assert (found.num_workers, found.amp, found.sample_steps) == (1, "bf16", 500)
+    said = options.changes_on_resume(args, found, config)
+    assert said == ["--amp bf16 from here on, off before", "--sample_steps 500 from here on, 100 before"]
+    again = options.resolve_options(args, Paths(tmp_path), config, {}, on_cuda=False, amp="off")
+    assert options.changes_on_resume(args, again, config) == []
 
 
 def test_gpu_ids_minus_1_is_the_cpu_without_a_warning(made, tmp_path, capsys):

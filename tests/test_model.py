@@ -435,6 +435,28 @@ def test_bf16_trains_as_float32_does_and_keeps_its_weights(accum_steps):
         assert torch.nn.functional.cosine_similarity(exact[net], rounded[net], dim=0) > 0.95, net
 
 
+def test_in_bf16_a_pixel_that_is_surely_wrong_is_still_mended():
+    tanh = tiny_model().netG.model.up[-1]
+    x = torch.tensor([4.0, -6.0], dtype=torch.bfloat16, requires_grad=True)
+    with torch.autocast("cpu", torch.bfloat16):
+        image = tanh(x)
+    assert image.dtype == torch.float32
+    image.sum().backward()
+    assert (x.grad > 0).all()
+
+
+def test_drawing_does_not_wait_for_a_compiler():
+    def compiler(*_):
+        raise AssertionError("compiled")
+
+    model = tiny_model()
+    model.compile(backend=compiler)
+    label, source, _ = tiny_batch()
+    assert torch.equal(model.sample(source, label, "raw"), tiny_model().sample(source, label, "raw"))
+    with pytest.raises(Exception, match="compiled"):
+        train_step(model)
+
+
 def test_drawing_is_in_float32_whatever_training_is():
     model = tiny_model(amp="bf16")
     source, label = tiny_batch()[1], tiny_batch()[0]

@@ -17,7 +17,7 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
-from utils.cli import Failure, UserError
+from utils.cli import Failure, UserError, abbreviate
 
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of malloc.h
 LOST_PARTNER = re.compile("gloo|NCCL|Connection (closed|reset)")  # in what torch says when another process is gone
@@ -39,6 +39,9 @@ def choose_device(gpu_ids: Sequence[str] | None) -> tuple[torch.device, str | No
     if len(ids) != processes:
         script = f"torchrun --nproc_per_node {len(ids)} {Path(sys.argv[0]).name} --gpu_ids {' '.join(ids)} ..."
         raise UserError(f"--gpu_ids {' '.join(ids)}: one process works on one device; several: {script}")
+    numbers = [each for each in ids if each.isdigit()]
+    if len(set(numbers)) < len(numbers):
+        raise UserError(f"--gpu_ids {' '.join(ids)}: each process needs a device of its own")
     ids = [ids[local]]
     if ids[0] == "-1":
         return torch.device("cpu"), None
@@ -68,15 +71,16 @@ def drawing_batch(device_type: str, image_size: int) -> int:
 
 
 def tune(device: torch.device) -> None:
-    """Let a GPU convolve in TF32 and try out its convolution algorithms; sizes don't change in a training.
+    """Have a GPU convolve in TF32 and try out its convolution algorithms; sizes don't change in a training.
 
-    Products of matrices stay in float32, which Muon needs.
+    Products of matrices are in float32, which Muon needs, whatever the environment says.
 
     On the CPU, keep memory that is freed for the next step: given back to the system and asked for again, page by
     page, it costs up to a tenth of a step. Only the allocator of glibc can be told.
     """
     if device.type == "cuda":
         torch.backends.cudnn.allow_tf32 = torch.backends.cudnn.benchmark = True
+        torch.backends.cuda.matmul.allow_tf32 = False
     if device.type == "cpu" and platform.libc_ver()[0] == "glibc":
         mallopt = ctypes.CDLL(None).mallopt
         for parameter, value in ((M_MMAP_MAX, 0), (M_TRIM_THRESHOLD, -1)):
@@ -186,7 +190,10 @@ def joined(device: torch.device) -> Iterator[Ranks]:
             yield ranks
     except RuntimeError as error:
         if isinstance(error, dist.DistError) or LOST_PARTNER.search(str(error)):
-            raise Failure(f"process {dist.get_rank()} can't go on: another one has ended") from error
+            reason = abbreviate(" ".join(str(error).split()), 200)
+            raise Failure(
+                f"process {dist.get_rank()} can't go on, perhaps because another one has ended: {reason}"
+            ) from error
         raise
     finally:
         dist.destroy_process_group()

@@ -43,7 +43,6 @@ DEFAULTS = {
     "compile": False,
     "checkpoint_steps": 500,
     "keep_checkpoints": 3,
-    "sample_steps": 100,
     "early_stop": 0,
     "random_seed": 777,
 }
@@ -84,6 +83,7 @@ FIXED = {
     *("image_size", "input_nc", "ngf", "ndf", "embedding_num", "embedding_dim", "norm_type", "up_mode"),
     *("g_blur", "d_blur", "charset", "split_ratio", "val_ratio", "random_seed", "recipe", "optimizer"),
 }
+OF_MACHINE = ("num_workers", "amp", "sample_steps")  # without the flag, each machine has its own
 NOT_RECORDED = {"resume", "overwrite", "gpu_ids", "experiment_dir", "checkpoint_only_last"}
 SOURCES = {"src_font", "dst_font", "dst_imgs", "data_dir"}  # given again, they say where the data lies now
 
@@ -108,15 +108,20 @@ def resolve_options(
         if args.keep_checkpoints not in (None, 1):
             raise UserError(f"--checkpoint_only_last contradicts --keep_checkpoints {args.keep_checkpoints}")
         args.keep_checkpoints = 1
-    saved = {**BEFORE, **config["training"], **config["model"]} if config else dict(architecture)
+    saved = recorded(config) if config else dict(architecture)
+    for name in of_machine(saved):
+        del saved[name]
     if args.fine_tune and config is None:
         saved.pop("embedding_num", None)
-    if args.max_steps is None and args.epoch is not None:
+    new_length = args.epoch is not None or args.max_minutes not in (None, saved.get("max_minutes"))
+    if args.max_steps is None and new_length:
         saved.pop("max_steps", None)
     data = {} if config else choose_data(args, paths, pretrained=bool(architecture))
     small = small_defaults(args) if data == BUNDLED_FONTS and not on_cuda else {}
-    machine = {"num_workers": min(4, (os.cpu_count() or 2) - 1) if on_cuda else 0, "amp": amp}
+    workers, sample_steps = (min(4, (os.cpu_count() or 2) - 1), 500) if on_cuda else (0, 100)
+    machine = {"num_workers": workers, "amp": amp, "sample_steps": sample_steps}
     options = resolve(args, saved, data, RECIPES.get(args.recipe, {}), small, machine, DEFAULTS)
+    options.of_machine = [name for name in machine if getattr(args, name) is None and saved.get(name) is None]
     follows = saved.get("lr_D") == saved.get("lr")  # it was left out, so it goes where --lr goes
     if options.lr_D is None or (args.lr is not None and args.lr_D is None and follows):
         options.lr_D = options.lr
@@ -208,13 +213,24 @@ def _could_be_given(action: argparse.Action, value: Any) -> bool:
         return False
 
 
-def changes_on_resume(args: argparse.Namespace, config: dict) -> list[str]:
+def recorded(config: dict) -> dict[str, Any]:
+    """The value of every flag of the run that wrote `config`."""
+    return {**BEFORE, **config["training"], **config["model"]}
+
+
+def of_machine(saved: dict[str, Any]) -> list[str]:
+    """Those of the `recorded` values that the machine chose: another one chooses anew."""
+    names = saved.get("of_machine")
+    return [name for name in names if name in OF_MACHINE and name in saved] if isinstance(names, list) else []
+
+
+def changes_on_resume(args: argparse.Namespace, options: argparse.Namespace, config: dict) -> list[str]:
     """Lines that say which values change from here on.
 
     Raises:
         UserError: when a flag contradicts what the checkpoint is.
     """
-    saved = {**BEFORE, **config["training"], **config["model"]}
+    saved = recorded(config)
     ignored = NOT_RECORDED | SOURCES | {"fine_tune"}  # what a run started from is in the past
     changed = [
         name
@@ -227,4 +243,5 @@ def changes_on_resume(args: argparse.Namespace, config: dict) -> list[str]:
                 f"{as_given(name, getattr(args, name))} contradicts the checkpoint, whose {name} is {saved.get(name)}: "
                 f"leave the flag out, or start another experiment"
             )
-    return [f"{as_given(name, getattr(args, name))} from here on, {saved.get(name)} before" for name in changed]
+    changed += [name for name in of_machine(saved) if name not in changed and getattr(options, name) != saved[name]]
+    return [f"{as_given(name, getattr(options, name))} from here on, {saved.get(name)} before" for name in changed]

@@ -111,7 +111,7 @@ class Examiner:
         parts = []
         for start in range(0, len(source), DRAWN_AT_ONCE):
             part = slice(start, start + DRAWN_AT_ONCE)
-            pixels = to_float(torch.from_numpy(source[part]), self.channels)
+            pixels = to_float(torch.from_numpy(source[part]).to(self.model.device), self.channels)
             parts.append(to_uint8(self.model.sample(pixels, label[part], weights)))
         return np.concatenate(parts)
 

@@ -31,7 +31,7 @@ SHEET_GLYPHS = 15  # glyphs on a sample sheet
 REPORTED = 200  # held-out glyphs that are scored at the end
 STALE = 10  # scorings without a gain before it is said
 ENOUGH = 1  # in place of a signal's number: --early_stop has come true
-TIMED_STEPS = 20  # steps that --max_minutes measures
+WARM_STEPS, TIMED_STEPS = 10, 20  # of --max_minutes: the first are slow on a GPU, the next are measured
 ALONE = Ranks()  # the one process of a run without torchrun
 
 
@@ -55,6 +55,25 @@ class StopSignals:
         self.received = number
         for each in self._previous:
             signal.signal(each, signal.SIG_DFL)
+
+
+class Clock:
+    """Tells how many more steps fit into a run of `minutes`, from its first ones."""
+
+    def __init__(self, minutes: float):
+        self._end, self._steps, self._timed_from = time.monotonic() + minutes * 60, 0, 0.0
+
+    def remaining_steps(self, wait: Callable[[], object]) -> int | None:
+        """Called after each step, the number when it is known, once; `wait` waits for the device to be done."""
+        self._steps += 1
+        if self._steps not in (WARM_STEPS, WARM_STEPS + TIMED_STEPS):
+            return None
+        wait()
+        now = time.monotonic()
+        if self._steps == WARM_STEPS:
+            self._timed_from = now
+            return None
+        return max(0, round((self._end - now) / (now - self._timed_from) * TIMED_STEPS))
 
 
 class Trainer:
@@ -132,13 +151,15 @@ class Trainer:
             self._prepare_chance()
             if self.ranks.count > 1:
                 self.model.distribute(self.ranks.wrap)
-            first, started, last, watch = self.step, time.monotonic(), False, SaturationWatch()
+            last, watch = False, SaturationWatch()
+            clock = Clock(self.options.max_minutes) if self.options.max_minutes and not self.options.max_steps else None
             try:
                 while not last:
                     self._one_step(next(batches), log)
                     progress.advance(self.images_per_step)
-                    if self.options.max_minutes and not self.options.max_steps and self.step - first == TIMED_STEPS:
-                        total = self._fix_max_steps(log, time.monotonic() - started)
+                    remaining = clock.remaining_steps(log.flush) if clock else None
+                    if remaining is not None:
+                        total = self._fix_max_steps(remaining)
                         progress.set_total(self.images_seen + (total - self.step) * self.images_per_step)
                     stopped_by = self.ranks.most(signals.received or self._enough)
                     last = self.step >= total or bool(stopped_by)
@@ -223,18 +244,17 @@ class Trainer:
         epoch = self.images_seen / len(self.pairs)
         factor = learning_rate_factor(epoch, self.options.schedule)
         self.model.set_learning_rate(factor)
-        images = (image.to(self.model.device, non_blocking=True) for image in images)
+        device = self.model.device
+        images = (image.to(device, non_blocking=device.type == "cuda") for image in images)
         self.model.set_input(label, *(to_float(image, self.options.input_nc) for image in images))
         losses = self.model.optimize_parameters()
         self.step += 1
         self.images_seen += self.images_per_step
         log.add(self.step, epoch, self.options.lr * factor, losses)
 
-    def _fix_max_steps(self, log: LossLog, seconds: float) -> int:
-        """Choose --max_steps once, from the time of the first steps, and have it recorded."""
-        log.flush()  # it reads the losses, which waits for the device
-        steps = round(self.options.max_minutes * 60 / (seconds / TIMED_STEPS))
-        self.options.max_steps = max(self.step, self.ranks.most(steps if self.ranks.is_main else 0))
+    def _fix_max_steps(self, remaining: int) -> int:
+        """Choose --max_steps once, by the first process's clock, and have it recorded."""
+        self.options.max_steps = self.step + self.ranks.most(remaining if self.ranks.is_main else 0)
         if self.ranks.is_main:
             self.on_change()
         return self.total_steps()
