@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from utils.cli import Parser, UserError, add_flag, at_least, run_script, say, step_latest_or_best
+from utils.cli import Parser, UserError, add_flag, as_given, at_least, run_script, say, step_latest_or_best
 from utils.options import (
     AMP,
     DEFAULTS,
@@ -325,7 +325,7 @@ def find_pretrained(args: argparse.Namespace, paths: "Paths") -> "Pretrained | N
     for name, value in found.architecture.items():
         given = getattr(args, name)
         if given not in (None, value) and not (args.fine_tune and name == "embedding_num"):
-            raise UserError(f"--{name} {given} contradicts {found.path}, which has {value}: leave the flag out")
+            raise UserError(f"{as_given(name, given)} contradicts {found.path}, which has {value}: leave the flag out")
     return found
 
 

@@ -395,15 +395,16 @@ class Zi2ZiModel:
         """
         if label.min() < 0 or label.max() >= self.config.embedding_num:
             raise ValueError(f"label {int(label.max())} is beyond embedding_num {self.config.embedding_num}")
-        self.batch = Batch(self._moved(label), self._image(source), self._image(target))
+        self.batch = Batch(self.moved(label), self._image(source), self._image(target))
         parts = (tensor.chunk(self.config.accum_steps) for tensor in self.batch)
         self.micro_batches = [Batch(*part) for part in zip(*parts, strict=True)]
 
     def _image(self, image: Tensor) -> Tensor:
         dtype = next(self.netG.parameters()).dtype
-        return self._moved(image, dtype=dtype, memory_format=torch.channels_last)
+        return self.moved(image, dtype=dtype, memory_format=torch.channels_last)
 
-    def _moved(self, tensor: Tensor, **how: Any) -> Tensor:
+    def moved(self, tensor: Tensor, **how: Any) -> Tensor:
+        """The tensor on the model's device; `how` is what `Tensor.to` takes more."""
         # Elsewhere than on CUDA a copy that is not waited for may read memory that is used anew by then.
         return tensor.to(device=self.device, non_blocking=self.device.type == "cuda", **how)
 
@@ -535,7 +536,8 @@ class Zi2ZiModel:
         was_training = net.training
         net.eval()
         try:
-            image, _ = net.forward(self._image(source), label.to(self.device))  # as it is, were it compiled for steps
+            # Not a call, for which a compiled network would be compiled once more.
+            image, _ = net.forward(self._image(source), label.to(self.device))
             return sharpened(image, self.config.sharpness)
         finally:
             net.train(was_training)

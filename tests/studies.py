@@ -147,6 +147,15 @@ def schedules() -> dict[str, Variant]:
     }
 
 
+def adversarial() -> dict[str, Variant]:
+    """Whether a discriminator helps where the target's strokes can't be foretold, as in a brush font."""
+    return {
+        "default": DEFAULT,
+        "adversarial": changed(DEFAULT, {"Ladv_penalty": 1.0}),
+        "adversarial, L1 x 0.1": changed(DEFAULT, {"Ladv_penalty": 1.0, "L1_penalty": 10.0}),
+    }
+
+
 STUDIES: dict[str, dict[str, Variant]] = {
     "with_discriminator": with_discriminator(),
     "without_discriminator": without_discriminator(),
@@ -154,5 +163,6 @@ STUDIES: dict[str, dict[str, Variant]] = {
     "longer": longer(),
     "optimizer": optimizer(),
     "schedules": schedules(),
+    "adversarial": adversarial(),
     "final": {"default": DEFAULT, "default without blur": changed(DEFAULT, {"g_blur": False}), "zi2zi": ZI2ZI},
 }

@@ -213,11 +213,18 @@ def test_fonts_without_a_shared_character_are_refused(tmp_path):
 def test_a_variable_font_says_at_which_weight_it_is_drawn(tmp_path):
     path = make_font(tmp_path / "s.ttf", {"一": (100, 0, 900, 800)}, family="Source")
     builder = FontBuilder(font=TTFont(path))
-    builder.setupFvar([("wght", 100, 100, 900, "Weight")], [])
+    names = {"en": "Thin", "ja": "細"}
+    builder.setupFvar([("wght", 100, 100, 900, "Weight")], [{"location": {"wght": 100}, "stylename": names}])
     builder.setupGvar({})
     builder.save(path)
     data = FontData.from_fonts(str(path), [str(path)], [], None, 0.0, 0)
-    assert all("a variable font, as it is at wght 100" in line for line in data.summary()[:2])
+    assert all(line.endswith("wght 100") or "wght 100: " in line for line in data.summary()[:2])
+
+
+def test_a_variable_font_with_a_damaged_table_can_be_drawn_all_the_same(tmp_path, monkeypatch):
+    font = GlyphRenderer(str(make_font(tmp_path / "s.ttf", {"一": (100, 0, 900, 800)})))
+    monkeypatch.setattr(type(font.face), "has_multiple_masters", True)  # but there is no fvar
+    assert font.title == "Boxes, from s.ttf, a variable font, as it is"
 
 
 def test_what_is_recorded_renders_the_same_at_inference():

@@ -79,13 +79,16 @@ def test_metrics_of_known_errors():
     assert metrics.ssim(255 - true, true) < 0 < metrics.ssim(np.roll(true, 1, 1), true) < 1
 
 
-def test_ssim_equals_the_formula_on_one_window():
-    x, y = np.random.default_rng(0).integers(0, 256, (2, 1, 7, 7)).astype(np.uint8)
-    a, b = x.ravel() / 255, y.ravel() / 255
-    (var_a, cov), (_, var_b) = np.cov(a, b)
-    expected = (2 * a.mean() * b.mean() + 1e-4) * (2 * cov + 9e-4)
-    expected /= (a.mean() ** 2 + b.mean() ** 2 + 1e-4) * (var_a + var_b + 9e-4)
-    assert metrics.ssim(x, y) == pytest.approx(expected)
+@pytest.mark.parametrize("shape", [(1, 7, 7), (2, 20, 23)])
+def test_ssim_equals_the_formula_on_each_window(shape):
+    x, y = np.random.default_rng(0).integers(0, 256, (2, *shape)).astype(np.uint8)
+    windows = (np.lib.stride_tricks.sliding_window_view(each / 255, (7, 7), (1, 2)).reshape(-1, 49) for each in (x, y))
+    found = []
+    for a, b in zip(*windows, strict=True):
+        (var_a, cov), (_, var_b) = np.cov(a, b)
+        value = (2 * a.mean() * b.mean() + 1e-4) * (2 * cov + 9e-4)
+        found.append(value / ((a.mean() ** 2 + b.mean() ** 2 + 1e-4) * (var_a + var_b + 9e-4)))
+    assert metrics.ssim(x, y) == pytest.approx(np.mean(found))
 
 
 def test_stray_specks_touch_no_ink_and_have_a_size():

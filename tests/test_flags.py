@@ -191,7 +191,7 @@ def recorded_training(root):
 
 def test_max_minutes_fixes_the_length_once(made, tmp_path, capsys):
     flags = [*made_flags(made), "--max_minutes", 0.02]
-    assert run_train(tmp_path, *flags) == 0
+    assert run_train(tmp_path, *flags, "--epoch", 100000) == 0
     steps = recorded_training(tmp_path)["max_steps"]
     assert steps >= training.WARM_STEPS + training.TIMED_STEPS
     assert (tmp_path / "checkpoint" / f"{steps}_state.pth").exists()
@@ -202,7 +202,7 @@ def test_max_minutes_fixes_the_length_once(made, tmp_path, capsys):
 
 def test_other_max_minutes_give_a_finished_run_a_new_length(made, tmp_path):
     flags = [*made_flags(made), "--max_minutes", 0.02]
-    assert run_train(tmp_path, *flags) == 0
+    assert run_train(tmp_path, *flags, "--epoch", 100000) == 0
     first = recorded_training(tmp_path)["max_steps"]
     assert run_train(tmp_path, *flags[:-1], 0.03, "--resume", "latest") == 0
     training_flags = recorded_training(tmp_path)
@@ -221,7 +221,7 @@ def test_the_first_steps_do_not_count_in_the_length_of_a_run(monkeypatch):
     assert [steps for steps in found if steps is not None] == [(600 - 140) // 2]
 
 
-def test_what_the_machine_chose_another_machine_chooses_anew(made, tmp_path, capsys):
+def test_what_the_machine_chose_another_machine_chooses_anew(made, tmp_path):
     flags = [*made_flags(made), "--max_steps", 2]
     assert run_train(tmp_path, *flags, "--num_workers", 1) == 0
     config = read_config(Paths(tmp_path))
@@ -233,6 +233,18 @@ def test_what_the_machine_chose_another_machine_chooses_anew(made, tmp_path, cap
     assert said == ["--amp bf16 from here on, off before", "--sample_steps 500 from here on, 100 before"]
     again = options.resolve_options(args, Paths(tmp_path), config, {}, on_cuda=False, amp="off")
     assert options.changes_on_resume(args, again, config) == []
+    for odd in (None, 3, "amp", [["amp"], {}], ["amp", "amp", "lr"]):
+        config["training"]["of_machine"] = odd
+        found = options.resolve_options(args, Paths(tmp_path), config, {}, on_cuda=True, amp="bf16")
+        assert found.amp == ("bf16" if odd == ["amp", "amp", "lr"] else "off")
+
+
+def test_a_new_number_of_epochs_takes_the_place_of_minutes(made, tmp_path):
+    assert run_train(tmp_path, *made_flags(made), "--max_minutes", 0.001) == 0
+    config = read_config(Paths(tmp_path))
+    args = train.build_parser().parse_args(["--resume", "latest", "--epoch", "7"])
+    found = options.resolve_options(args, Paths(tmp_path), config, {}, on_cuda=False)
+    assert (found.epoch, found.max_steps, found.max_minutes) == (7, None, None)
 
 
 def test_gpu_ids_minus_1_is_the_cpu_without_a_warning(made, tmp_path, capsys):

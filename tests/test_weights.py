@@ -340,7 +340,7 @@ def test_a_fine_tuned_run_resumes_without_what_it_came_from(fonts, taught, tmp_p
     ("flags", "words"),
     [
         (["--fine_tune", "nowhere"], "nowhere: no such experiment"),
-        (["--fine_tune", "TAUGHT", "--no-g_blur"], "--g_blur False contradicts"),
+        (["--fine_tune", "TAUGHT", "--no-g_blur"], "--no-g_blur contradicts"),
         (["--fine_tune", "TAUGHT", "--ngf", "8"], "--ngf 8 contradicts"),
         (["--freeze_encoder"], "give --fine_tune"),
         (["--fine_tune", ""], "--fine_tune is empty"),

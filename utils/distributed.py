@@ -171,7 +171,7 @@ def joined(device: torch.device) -> Iterator[Ranks]:
     """Join the processes that torchrun started, if it did; within, only the first of them prints.
 
     Raises:
-        Failure: when another process has ended.
+        Failure: when the processes can't reach each other any more.
     """
     count = int(os.environ.get("WORLD_SIZE", 1))
     if count == 1:

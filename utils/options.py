@@ -109,19 +109,20 @@ def resolve_options(
             raise UserError(f"--checkpoint_only_last contradicts --keep_checkpoints {args.keep_checkpoints}")
         args.keep_checkpoints = 1
     saved = recorded(config) if config else dict(architecture)
-    for name in of_machine(saved):
+    for name in chosen_by_machine(saved):
         del saved[name]
     if args.fine_tune and config is None:
         saved.pop("embedding_num", None)
-    new_length = args.epoch is not None or args.max_minutes not in (None, saved.get("max_minutes"))
-    if args.max_steps is None and new_length:
+    if args.max_steps is None and args.max_minutes not in (None, saved.get("max_minutes")):
         saved.pop("max_steps", None)
+    if args.max_steps is None and args.max_minutes is None and args.epoch is not None:
+        saved = {name: value for name, value in saved.items() if name not in ("max_steps", "max_minutes")}
     data = {} if config else choose_data(args, paths, pretrained=bool(architecture))
     small = small_defaults(args) if data == BUNDLED_FONTS and not on_cuda else {}
     workers, sample_steps = (min(4, (os.cpu_count() or 2) - 1), 500) if on_cuda else (0, 100)
-    machine = {"num_workers": workers, "amp": amp, "sample_steps": sample_steps}
+    machine = dict(zip(OF_MACHINE, (workers, amp, sample_steps), strict=True))
     options = resolve(args, saved, data, RECIPES.get(args.recipe, {}), small, machine, DEFAULTS)
-    options.of_machine = [name for name in machine if getattr(args, name) is None and saved.get(name) is None]
+    options.of_machine = [name for name in OF_MACHINE if getattr(args, name) is None and saved.get(name) is None]
     follows = saved.get("lr_D") == saved.get("lr")  # it was left out, so it goes where --lr goes
     if options.lr_D is None or (args.lr is not None and args.lr_D is None and follows):
         options.lr_D = options.lr
@@ -214,14 +215,14 @@ def _could_be_given(action: argparse.Action, value: Any) -> bool:
 
 
 def recorded(config: dict) -> dict[str, Any]:
-    """The value of every flag of the run that wrote `config`."""
+    """What `config` says of the run that wrote it: the value of every flag, and which of them the machine chose."""
     return {**BEFORE, **config["training"], **config["model"]}
 
 
-def of_machine(saved: dict[str, Any]) -> list[str]:
-    """Those of the `recorded` values that the machine chose: another one chooses anew."""
+def chosen_by_machine(saved: dict[str, Any]) -> list[str]:
+    """The names of those `recorded` values that the machine chose: another one chooses anew."""
     names = saved.get("of_machine")
-    return [name for name in names if name in OF_MACHINE and name in saved] if isinstance(names, list) else []
+    return [name for name in OF_MACHINE if name in names and name in saved] if isinstance(names, list) else []
 
 
 def changes_on_resume(args: argparse.Namespace, options: argparse.Namespace, config: dict) -> list[str]:
@@ -243,5 +244,6 @@ def changes_on_resume(args: argparse.Namespace, options: argparse.Namespace, con
                 f"{as_given(name, getattr(args, name))} contradicts the checkpoint, whose {name} is {saved.get(name)}: "
                 f"leave the flag out, or start another experiment"
             )
-    changed += [name for name in of_machine(saved) if name not in changed and getattr(options, name) != saved[name]]
+    machine = [name for name in chosen_by_machine(saved) if getattr(args, name) is None]
+    changed += [name for name in machine if getattr(options, name) != saved[name]]
     return [f"{as_given(name, getattr(options, name))} from here on, {saved.get(name)} before" for name in changed]

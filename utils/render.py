@@ -139,9 +139,17 @@ class GlyphRenderer:
         count = self.face.num_faces
         which = f", font {self.index} of {count}: choose with #0 to #{count - 1}" if count > 1 else ""
         if self.face.has_multiple_masters:
-            axes = self.face.get_variation_info().axes
-            which += f", a variable font, as it is at {' '.join(f'{axis.tag} {axis.default:g}' for axis in axes)}"
+            which += f", a variable font, as it is{self._where_in_its_variations()}"
         return f"{self.name}, from {self.path.name}{which}"
+
+    def _where_in_its_variations(self) -> str:
+        try:
+            with TTFont(self.path, fontNumber=self.index, lazy=True) as font:
+                axes = " ".join(f"{axis.axisTag} {axis.defaultValue:g}" for axis in font["fvar"].axes)
+        # As above: what is raised for a damaged table is no closed set. The glyphs can be drawn all the same.
+        except Exception:
+            return ""
+        return f" at {abbreviate(axes, 60)}"
 
     def _em_placement(self) -> Placement:
         with TTFont(self.path, fontNumber=self.index, lazy=True) as font:

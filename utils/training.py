@@ -64,7 +64,7 @@ class Clock:
         self._end, self._steps, self._timed_from = time.monotonic() + minutes * 60, 0, 0.0
 
     def remaining_steps(self, wait: Callable[[], object]) -> int | None:
-        """Called after each step, the number when it is known, once; `wait` waits for the device to be done."""
+        """To be called after each step; the number when it is known, once, else None. `wait` waits for the device."""
         self._steps += 1
         if self._steps not in (WARM_STEPS, WARM_STEPS + TIMED_STEPS):
             return None
@@ -155,9 +155,9 @@ class Trainer:
             clock = Clock(self.options.max_minutes) if self.options.max_minutes and not self.options.max_steps else None
             try:
                 while not last:
-                    self._one_step(next(batches), log)
+                    losses = self._one_step(next(batches), log)
                     progress.advance(self.images_per_step)
-                    remaining = clock.remaining_steps(log.flush) if clock else None
+                    remaining = clock.remaining_steps(losses["g_loss"].item) if clock else None
                     if remaining is not None:
                         total = self._fix_max_steps(remaining)
                         progress.set_total(self.images_seen + (total - self.step) * self.images_per_step)
@@ -237,20 +237,22 @@ class Trainer:
         pin_memory = self.model.device.type == "cuda"
         return training_batches(self.pairs, sampler, self.options.num_workers, pin_memory)
 
-    def _one_step(self, batch: tuple[torch.Tensor, torch.Tensor, torch.Tensor] | UserError, log: LossLog) -> None:
+    def _one_step(
+        self, batch: tuple[torch.Tensor, torch.Tensor, torch.Tensor] | UserError, log: LossLog
+    ) -> dict[str, torch.Tensor]:
         if isinstance(batch, UserError):
             raise batch
         label, *images = batch
         epoch = self.images_seen / len(self.pairs)
         factor = learning_rate_factor(epoch, self.options.schedule)
         self.model.set_learning_rate(factor)
-        device = self.model.device
-        images = (image.to(device, non_blocking=device.type == "cuda") for image in images)
+        images = (self.model.moved(image) for image in images)
         self.model.set_input(label, *(to_float(image, self.options.input_nc) for image in images))
         losses = self.model.optimize_parameters()
         self.step += 1
         self.images_seen += self.images_per_step
         log.add(self.step, epoch, self.options.lr * factor, losses)
+        return losses
 
     def _fix_max_steps(self, remaining: int) -> int:
         """Choose --max_steps once, by the first process's clock, and have it recorded."""
