@@ -152,6 +152,7 @@ def adversarial() -> dict[str, Variant]:
     return {
         "default": DEFAULT,
         "adversarial": changed(DEFAULT, {"Ladv_penalty": 1.0}),
+        "adversarial, L1 x 0.3": changed(DEFAULT, {"Ladv_penalty": 1.0, "L1_penalty": 30.0}),
         "adversarial, L1 x 0.1": changed(DEFAULT, {"Ladv_penalty": 1.0, "L1_penalty": 10.0}),
     }
 
