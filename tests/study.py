@@ -34,6 +34,7 @@ from utils.dataset import PairData, ResumableSampler, TrainingPairs, collate, sp
 from utils.distributed import tune
 from utils.font_data import FontData
 from utils.images import save_sheet, to_float, to_grey, to_uint8
+from utils.legibility import glyph_reader, legibility
 from utils.record_data import RecordData
 from utils.render import GlyphRenderer
 
@@ -41,7 +42,17 @@ RESULTS = Path(__file__).parent / "results"
 SETTING = ("image_size", "ngf", "ndf", "minutes", "max_steps", "final", "characters")
 HELD_OUT, MOST = 100, 1000  # characters that are held out, and the most to train on
 VALIDATION = 0.1  # share of the training characters that a study is scored on
-COLUMNS = ("l1", "ssim", "ink_iou", "edge_distance", "stray_specks", "stray_holes", "greyness", "shift_change")
+COLUMNS = (
+    "l1",
+    "ssim",
+    "ink_iou",
+    "edge_distance",
+    "stray_specks",
+    "stray_holes",
+    "greyness",
+    "shift_change",
+    "legibility",
+)
 
 
 class Average(EMA):
@@ -157,6 +168,11 @@ def one_run(job: tuple[str, str, int, argparse.Namespace]) -> list[dict]:
     results = []
     for model, said in train(variant, data, trained, args, seed):
         columns, scores = drawn_and_scored(model, data, validation, args.image_size)
+        if args.legibility:
+            read, characters = glyph_reader(), [character for _, character in validation]
+            of_targets = {"of_targets": legibility(read, to_grey(columns["target"]), characters)}
+            for heading in scores:
+                scores[heading] |= {"legibility": legibility(read, columns[heading], characters)} | of_targets
         results.append({"variant": name, "seed": seed, **setting_of(args), **said, "scores": scores})
     if args.sheets:
         shown = {head: images[:24] for head, images in columns.items()}
@@ -236,6 +252,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--final", action="store_true", help="train on all, and score on what is held out for good")
     parser.add_argument("--score_at", nargs="+", type=int, default=[], help="steps to score at, beside the end")
     parser.add_argument("--averages", action="store_true", help="average the weights in further ways beside")
+    parser.add_argument("--legibility", action="store_true", help="score too what an OCR reads (fonts alone; an extra)")
     parser.add_argument("--jobs", type=int, default=1, help="runs at the same time")
     parser.add_argument("--out", help="name of the file of results (default: that of the study)")
     parser.add_argument("--sheets", help="folder for a sheet of each run")
@@ -258,7 +275,7 @@ def main(argv: list[str] | None = None) -> None:
             with path.open("a", encoding="utf-8") as file:
                 file.writelines(json.dumps(result) + "\n" for result in results)
             scores = results[-1]["scores"]["EMA"]
-            print(results[-1]["variant"], results[-1]["seed"], {name: scores[name] for name in COLUMNS}, flush=True)
+            print(results[-1]["variant"], results[-1]["seed"], {name: scores.get(name) for name in COLUMNS}, flush=True)
     print(table(path))
 
 
