@@ -96,10 +96,10 @@ def resolve_options(
     on_cuda: bool,
     amp: str = "off",
 ) -> argparse.Namespace:
-    """Choose every value: flag, then checkpoint, then the small default where it applies, then the default.
+    """Choose every value: flag, checkpoint, data, recipe, small default where it applies, machine, default.
 
-    `config` is that of the run that goes on, `architecture` that of the weights a new run starts from, `amp`
-    the precision that suits the device.
+    The first of these that knows a value gives it. `config` is that of the run that goes on, `architecture` that of
+    the weights a new run starts from, `amp` the precision that suits the device.
 
     Raises:
         UserError: for values that contradict each other.
@@ -116,7 +116,8 @@ def resolve_options(
     if args.max_steps is None and args.max_minutes not in (None, saved.get("max_minutes")):
         saved.pop("max_steps", None)
     if args.max_steps is None and args.max_minutes is None and args.epoch is not None:
-        saved = {name: value for name, value in saved.items() if name not in ("max_steps", "max_minutes")}
+        for name in ("max_steps", "max_minutes"):
+            saved.pop(name, None)
     data = {} if config else choose_data(args, paths, pretrained=bool(architecture))
     small = small_defaults(args) if data == BUNDLED_FONTS and not on_cuda else {}
     workers, sample_steps = (min(4, (os.cpu_count() or 2) - 1), 500) if on_cuda else (0, 100)
