@@ -79,6 +79,7 @@ def build_parser() -> Parser:
     font = parser.add_argument_group("a font of the drawings (python -m utils.font_export has more flags)")
     flag(font, "font_out", "font to make of the drawings: .otf or .ttf")
     flag(font, "font_name", "name of its family (default: that of the base, or of the file)")
+    flag(font, "font_name_en", "name of the family in English, beside a Chinese one (default: its code points)")
     flag(font, "base", "font to complete with the drawings")
     flag(font, "exclude_suspects", "worst of the suspects to leave out of the font (default 0)", type=at_least(0))
 
@@ -127,10 +128,10 @@ def run(args: argparse.Namespace) -> int:
 
 
 def check_font_flags(args: argparse.Namespace) -> None:
-    """Check before anything is drawn whether a font could be made of it.
+    """Check the flags of a font that can be checked before it is known what is drawn.
 
     Raises:
-        UserError: when it couldn't.
+        UserError: when no font could be made.
     """
     from utils import font_export
 
@@ -141,7 +142,6 @@ def check_font_flags(args: argparse.Namespace) -> None:
     flags = font_flags(args)
     if args.exclude_suspects and not args.suspects:
         font_export.read_suspects(font_export.folder_of_drawings(flags), flags.label)
-    font_export.check(flags)
 
 
 def font_flags(args: argparse.Namespace) -> argparse.Namespace:
@@ -164,6 +164,7 @@ def prepare(
     from utils import checkpoint
     from utils.distributed import drawing_batch, tune
     from utils.experiment import Paths, read_config
+    from utils.font_export import check_drawn
     from utils.jobs import choose_job
     from utils.legibility import glyph_reader
     from utils.quality import find_best
@@ -207,7 +208,10 @@ def prepare(
     say(f"drawing with {weights.path}")
     args.batch_size = args.batch_size or drawing_batch(device.type, config["model"]["image_size"])
     folder = Path(args.infer_dir) if args.infer_dir else paths.root / "infer"
-    return models, weights, choose_job(args, config, folder), folder
+    job = choose_job(args, config, folder)
+    if args.font_out:
+        check_drawn(font_flags(args), job.characters())
+    return models, weights, job, folder
 
 
 def both_kinds(checkpoints: Path) -> bool:
@@ -294,12 +298,13 @@ def report_coverage(args: argparse.Namespace, job: "Job", folder: Path) -> None:
     from utils.charset import unique
     from utils.coverage import charsets_for, coverage, coverage_lines
     from utils.experiment import write_json
-    from utils.font_complete import covered_by, open_base
+    from utils.render import GlyphRenderer
 
     generated = "".join(item.key for item in job.drawings if item.path.is_file())
-    have = covered_by(open_base(args.missing))
+    font = GlyphRenderer(args.missing)
+    have = font.covered()
     wanted = charsets_for(args.charset, unique(generated + have))
-    found = coverage(have, generated, wanted)
+    found = coverage(have, generated, wanted, font.placeholders)
     say(*coverage_lines(found))
     write_json(folder / "coverage.json", {"font": args.missing, **found})
 

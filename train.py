@@ -26,6 +26,7 @@ if TYPE_CHECKING:  # the rest needs torch, and --help must not wait for that
     from utils.dataset import PairData
     from utils.distributed import Ranks
     from utils.experiment import Paths
+    from utils.font_data import Earlier
     from utils.training import Trainer
     from utils.weights import Pretrained
 
@@ -169,7 +170,7 @@ def prepare(
     say(warning)
     say(*(changes_on_resume(args, options, config) if config else [small_default_line(args, options)]))
 
-    data = open_data(args, options, config)
+    data = open_data(args, options, config, pretrained.earlier if pretrained else None)
     settle_labels(options, data.labels)
     if pretrained and options.fine_tune:
         pretrained, said = pretrained.for_labels(data, options.embedding_num)
@@ -329,8 +330,10 @@ def find_pretrained(args: argparse.Namespace, paths: "Paths") -> "Pretrained | N
     return found
 
 
-def open_data(args: argparse.Namespace, options: argparse.Namespace, config: dict | None) -> "PairData":
-    """The data of the run, as config.json has it or as the flags say.
+def open_data(
+    args: argparse.Namespace, options: argparse.Namespace, config: dict | None, earlier: "Earlier | None" = None
+) -> "PairData":
+    """The data of the run, as config.json has it or as the flags say; `earlier` is what it is fine-tuned from.
 
     Raises:
         UserError: when it can't be read.
@@ -343,11 +346,14 @@ def open_data(args: argparse.Namespace, options: argparse.Namespace, config: dic
         return data_from_config(config["data"], args.src_font, args.dst_font, args.dst_imgs, args.data_dir)
     seed, ratio = options.random_seed, options.split_ratio
     if options.data_dir:
-        data: PairData = RecordData.open(Path(options.data_dir), options.input_nc, ratio, seed)
-    else:
-        targets = options.dst_font or [], options.dst_imgs or []
-        data = FontData.from_fonts(options.src_font, *targets, options.charset, ratio, seed)
+        records = RecordData.open(Path(options.data_dir), options.input_nc, ratio, seed)
+        say(*records.summary())
+        return records
+    targets = options.dst_font or [], options.dst_imgs or []
+    data = FontData.from_fonts(options.src_font, *targets, options.charset, ratio, seed, options.val_ratio, earlier)
     say(*data.summary())
+    if earlier is not None:
+        say(*data.kept_lines(earlier, options.fine_tune))
     return data
 
 

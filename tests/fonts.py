@@ -10,6 +10,12 @@ from fontTools.ttLib import TTCollection, TTFont
 Box = tuple[int, int, int, int]  # left, bottom, right, top in font units
 
 
+def boxes(characters: str, box: Box = (100, 0, 900, 800)) -> dict[str, Box]:
+    """A box for each character, each a little narrower than the one before: one outline for all is a placeholder."""
+    left, bottom, right, top = box
+    return {character: (left + number, bottom, right, top) for number, character in enumerate(characters)}
+
+
 def make_font(path: Path, glyphs: dict[str, Box | None], family: str = "Boxes", **metrics: int) -> Path:
     """A font with one box a character; None is a character whose glyph is empty. .otf is CFF, else TrueType."""
     upem = metrics.get("upem", 1000)

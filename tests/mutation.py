@@ -19,11 +19,12 @@ from tests.fonts import make_collection, make_font
 from utils.cli import Parser, run_script, say
 from utils.drawing import write_manifest
 from utils.font_data import FontData
+from utils.font_files import BUNDLED
 from utils.glyph_images import GlyphImages
 from utils.log import LossLog, plot_losses
 from utils.options import check_recorded
 from utils.record_data import RecordData
-from utils.render import BUNDLED, GlyphRenderer
+from utils.render import GlyphRenderer
 
 HERE = Path(__file__).parent
 INTERESTING = (0, 1, 0x7F, 0x80, 0xFF, 0x7FFF, 0x8000, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF)

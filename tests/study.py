@@ -30,7 +30,7 @@ from tests.studies import STUDIES
 from tests.variants import Variant, VariantModel, learning_rate_factor, mix
 from utils import dataset, metrics
 from utils.charset import read_charset
-from utils.dataset import PairData, ResumableSampler, TrainingPairs, collate, split_held_out
+from utils.dataset import PairData, ResumableSampler, TrainingPairs, collate, sample_held_out
 from utils.distributed import tune
 from utils.font_data import FontData
 from utils.images import save_sheet, to_float, to_grey, to_uint8
@@ -96,8 +96,10 @@ def open_data(args: argparse.Namespace) -> PairData:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "chosen.txt"
         path.write_text("".join(chosen), encoding="utf-8")
-        ratio = HELD_OUT / len(chosen)
-        return FontData.from_fonts(args.src_font, args.dst_font, [], str(path), ratio, 777)
+        data = FontData.from_fonts(args.src_font, args.dst_font, [], str(path), 0.0, 777)
+    # A sample, so that it is always as many, and the same as in earlier studies.
+    data.train, data.held_out = map("".join, sample_held_out(data.train, HELD_OUT / len(chosen), 777))
+    return data
 
 
 def choose_pairs(data: PairData, args: argparse.Namespace) -> tuple[list, list]:
@@ -108,7 +110,7 @@ def choose_pairs(data: PairData, args: argparse.Namespace) -> tuple[list, list]:
     keys = sorted({key for _, key in data.train_pairs})
     keys, others = random.Random(777).sample(keys, len(keys))[: args.characters], []
     if not args.final:
-        keys, others = split_held_out(sorted(keys), VALIDATION, 777)
+        keys, others = sample_held_out(sorted(keys), VALIDATION, 777)
     chosen, others = set(keys), set(others)
     scored = data.held_out_pairs if args.final else [pair for pair in data.train_pairs if pair[1] in others]
     return [pair for pair in data.train_pairs if pair[1] in chosen], [pair for pair in scored if pair[0] == 0]

@@ -8,7 +8,7 @@ import torch
 from fontTools.fontBuilder import FontBuilder
 from fontTools.ttLib import TTFont
 
-from tests.fonts import make_collection, make_font
+from tests.fonts import boxes, make_collection, make_font
 from utils.charset import codepoint_name, is_han, parse_text, read_charset, unique
 from utils.cli import UserError
 from utils.dataset import ResumableSampler, TrainingPairs, collate, split_held_out, training_batches
@@ -169,22 +169,31 @@ def test_renderers_travel_to_workers():
 
 
 def test_split_is_seeded_and_independent_of_order():
-    characters = "".join(map(chr, range(0x4E00, 0x4E64)))
+    characters = "".join(map(chr, range(0x4E00, 0x5200)))
     train, held_out = split_held_out(characters, 0.1, 7)
-    assert len(held_out) == 10
+    assert 70 <= len(held_out) <= 135
     assert set(train) | set(held_out) == set(characters)
     assert not set(train) & set(held_out)
     assert set(split_held_out(characters[::-1], 0.1, 7)[1]) == set(held_out)
     assert split_held_out(characters, 0.1, 8)[1] != held_out
     assert split_held_out(characters, 0.0, 7)[1] == []
-    assert [len(part) for part in split_held_out("一二", 0.1, 0)] == [1, 1]
+    assert [len(part) for part in split_held_out("一二", 0.001, 0)] == [1, 1]
+    assert [len(part) for part in split_held_out("一二", 0.999, 0)] == [1, 1]
     assert [len(part) for part in split_held_out("一", 0.9, 0)] == [1, 0]
+
+
+def test_a_character_stays_held_out_when_others_are_added_or_left_out():
+    characters = "".join(map(chr, range(0x4E00, 0x4F00)))
+    held_out = set(split_held_out(characters, 0.2, 7)[1])
+    assert set(split_held_out("龘" + characters, 0.2, 7)[1]) - {"龘"} == held_out
+    assert set(split_held_out(characters[1:-1], 0.2, 7)[1]) == held_out & set(characters[1:-1])
+    assert held_out < set(split_held_out(characters, 0.4, 7)[1])
 
 
 def test_missing_characters_are_left_out_and_named(tmp_path):
     box = (100, 0, 900, 800)
-    source = make_font(tmp_path / "s.ttf", dict.fromkeys("一二三四五六", box) | {"七": None}, family="Source")
-    first = make_font(tmp_path / "a.ttf", dict.fromkeys("一二三四七八", box), family="First")
+    source = make_font(tmp_path / "s.ttf", boxes("一二三四五六", box) | {"七": None}, family="Source")
+    first = make_font(tmp_path / "a.ttf", boxes("一二三四七八", box), family="First")
     second = make_font(tmp_path / "b.otf", dict.fromkeys("三四五", box), family="Second")
     charset = tmp_path / "c.txt"
     charset.write_text("一二三四五六七八九", encoding="utf-8")

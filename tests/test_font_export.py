@@ -20,6 +20,7 @@ from utils.font_build import OutlinedGlyph
 from utils.font_complete import complete_font, open_base
 from utils.font_data import FontData
 from utils.font_frame import Frame
+from utils.font_spacing import SourceSpacing
 from utils.images import save_image
 from utils.render import GlyphRenderer, Placement
 from utils.vectorize import Lattice
@@ -120,7 +121,7 @@ def test_a_new_font_is_read_by_every_program(kind, tmp_path, capsys):
     sanitize(out)
     with TTFont(out) as font:
         assert sorted(font.getBestCmap()) == sorted(map(ord, characters + " \u00a0\u3000"))
-        assert font["name"].getDebugName(1) == "My 字"
+        assert {str(record) for record in font["name"].names if record.nameID == 1} == {"My 字", "My u5B57"}
         assert font["name"].getDebugName(2) == "Bold"
         assert font["name"].getDebugName(6).isascii()
         assert font["name"].getDebugName(13) == "OFL"
@@ -221,7 +222,7 @@ def test_a_placed_glyph_sits_where_a_drawn_one_would(tmp_path):
     drawn[256 - box[3] : 256 - box[1], box[0] : box[2]] = 0
     (tmp_path / "in").mkdir()
     save_image(drawn, tmp_path / "in" / "字.png")
-    frame = Frame(placement, 1000, data.source, 1000, None)
+    frame = Frame(placement, 1000, SourceSpacing(data.source, placement, 1000))
     glyph = frame.glyph("字", traces.trace_image((tmp_path / "in" / "字.png").read_bytes(), 0.2, frame.lattice))
     assert glyph.bounds() == pytest.approx((250, 150, 650, 550), abs=3)
 

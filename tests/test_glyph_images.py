@@ -11,7 +11,7 @@ from PIL import Image
 
 import infer
 from tests.conftest import run_train
-from tests.fonts import make_font
+from tests.fonts import boxes, make_font
 from utils.cli import UserError
 from utils.font_data import FontData, distinct, open_recorded
 from utils.glyph_images import GlyphImages, character_of
@@ -181,8 +181,8 @@ def test_a_recorded_folder_is_recognised_by_its_content(tmp_path):
 
 def test_folders_and_fonts_are_labels_together(tmp_path):
     characters = "一二三四五"
-    source = make_font(tmp_path / "s.ttf", dict.fromkeys(characters, (100, 0, 900, 800)))
-    target = make_font(tmp_path / "t.ttf", dict.fromkeys(characters, (100, 0, 500, 800)), family="Font")
+    source = make_font(tmp_path / "s.ttf", boxes(characters))
+    target = make_font(tmp_path / "t.ttf", boxes(characters, (100, 0, 500, 800)), family="Font")
     folders = [tmp_path / n / "hand" for n in "ab"]
     for folder, shown in zip(folders, ("三四五六A", "一"), strict=True):
         folder.mkdir(parents=True)

@@ -9,8 +9,8 @@ import pytest
 
 from tests.conftest import run_train
 from tests.test_train_infer import assert_same, run_infer, states
-from utils import checkpoint
-from utils.dataset import split_validation
+from utils import checkpoint, metrics
+from utils.dataset import choose_validation, sample_validation, spread
 from utils.experiment import Paths
 from utils.legibility import legibility
 from utils.log import read_rows
@@ -24,30 +24,36 @@ def rows_of(*errors: float, every: int = 10) -> dict[int, dict[str, float]]:
 # ---------------------------------------------------------------------------------- the validation part
 
 
-def test_validation_is_parted_by_character_for_every_label():
-    pairs = [(label, chr(0x4E00 + number)) for label in range(2) for number in range(100)]
-    trained, validation = split_validation(pairs, 0.05, 777)
-    characters = {character for _, character in validation}
-    assert len(characters) == 5
-    assert len(validation) == 10
-    assert not characters & {character for _, character in trained}
-    assert sorted(trained + validation) == pairs
-    assert split_validation(pairs[::-1], 0.05, 777)[1] == validation[::-1]
-    assert split_validation(pairs, 0.05, 778)[1] != validation
+def test_validation_stays_when_characters_are_added():
+    some, more = "".join(map(chr, range(0x4E00, 0x4F00))), "".join(map(chr, range(0x4E00, 0x5000)))
+    chosen = choose_validation(some, 0.05, 777)
+    assert 5 <= len(chosen) <= 25
+    assert chosen == choose_validation(some[::-1], 0.05, 777)
+    assert chosen == choose_validation(more, 0.05, 777) & set(some)
+    assert chosen != choose_validation(some, 0.05, 778)
 
 
 @pytest.mark.parametrize(("count", "ratio", "expected"), [(100, 0, 0), (9, 0.05, 0), (10_000, 0.5, 64), (1, 0.9, 0)])
 def test_how_many_are_left_for_validation(count, ratio, expected):
-    pairs = [(0, number) for number in range(count)]
-    assert len(split_validation(pairs, ratio, 1)[1]) == expected
+    assert len(choose_validation(range(count), ratio, 1)) == expected
+    assert len(sample_validation(range(count), ratio, 1)) == expected
+
+
+def test_as_many_pairs_of_each_label_are_scored_and_not_always_the_same_characters():
+    pairs = [(label, chr(0x4E00 + number)) for label in range(24) for number in range(60)]
+    chosen = spread(pairs, 64, 5)
+    counts = [sum(label == one for one, _ in chosen) for label in range(24)]
+    assert sorted(set(counts)) == [2, 3]
+    assert len({character for _, character in chosen}) > 30
+    assert chosen == spread(pairs[::-1], 64, 5)
+    assert sorted(spread(pairs[:9], 64, 5)) == pairs[:9]
 
 
 def test_the_held_out_characters_are_not_for_validation(trained):
-    config = json.loads((trained / "config.json").read_text("utf-8"))
-    pairs = [(0, character) for character in config["data"]["train"]]
-    validation = split_validation(pairs, config["training"]["val_ratio"], config["training"]["random_seed"])[1]
-    assert len(validation) == 27
-    assert not {character for _, character in validation} & set(config["data"]["held_out"])
+    data = json.loads((trained / "config.json").read_text("utf-8"))["data"]
+    assert 15 <= len(data["validation"]) <= 40
+    assert set(data["validation"]) <= set(data["train"])
+    assert not set(data["validation"]) & set(data["held_out"])
 
 
 # -------------------------------------------------------------------------------------- the best step
@@ -169,7 +175,7 @@ def test_a_saturated_discriminator_is_told_of_once():
 
 def test_the_report_scores_what_was_held_out(trained):
     report = (trained / "report.md").read_text("utf-8")
-    assert "60 held-out characters" in report
+    assert "46 held-out characters" in report
     for picture in ("quality.png", "losses.png", "sample/000012.png"):
         assert f"({picture})" in report
         assert (trained / picture).is_file()
@@ -208,3 +214,12 @@ def test_a_printed_glyph_is_legible(trained, tmp_path):
     scores = json.loads((tmp_path / "metrics.json").read_text("utf-8"))
     assert scores["target"]["legibility"] > 0.8
     assert scores["EMA"]["legibility"] < 0.5
+
+
+def test_the_score_of_many_glyphs_is_that_of_all_together():
+    """They are measured a part at a time: a page of thousands would take gigabytes."""
+    generator = np.random.default_rng(1)
+    drawn, true = (generator.integers(0, 256, (metrics.AT_ONCE + 7, 16, 16), np.uint8) for _ in range(2))
+    found = metrics.score(drawn, true)
+    for name, measure in metrics.METRICS.items():
+        assert found[name] == pytest.approx(measure(drawn, true), abs=2e-5)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.fonts import boxes, make_collection, make_font
 from tests.test_font_export import TARGET, some, without
 from utils import specimen
 from utils.render import GlyphRenderer
@@ -58,3 +59,20 @@ def test_mistakes_are_one_line(flags, words, capsys):
     error = capsys.readouterr().err
     assert words in error
     assert error.count("\n") == 1
+
+
+def test_a_font_of_a_collection_is_shown_alone(tmp_path):
+    fonts = [make_font(tmp_path / f"{c}.ttf", boxes(f"{c}天")) for c in "永字"]
+    collection = make_collection(tmp_path / "全部.ttc", fonts)
+    assert specimen.main([f"{collection}#1", "--out_dir", str(tmp_path)]) == 0
+    page = (tmp_path / "specimen.html").read_text("utf-8")
+    assert '<span class="g">字</span>' in page
+    embedded = base64.b64decode(re.search(r"base64,([A-Za-z0-9+/=]+)", page)[1])
+    (tmp_path / "embedded.ttf").write_bytes(embedded)
+    assert sorted(GlyphRenderer(str(tmp_path / "embedded.ttf")).covered()) == sorted("字天")
+
+
+def test_placeholders_are_not_shown(tmp_path):
+    path = make_font(tmp_path / "a.ttf", boxes("天地") | dict.fromkeys("玄黃宇宙洪", (0, 0, 500, 500)))
+    assert specimen.main([str(path), "--out_dir", str(tmp_path)]) == 0
+    assert '<span class="g">玄</span>' not in (tmp_path / "specimen.html").read_text("utf-8")

@@ -16,7 +16,7 @@ from PIL import Image
 import infer
 from model import UNetGenerator
 from tests.conftest import TINY_FLAGS, run_train
-from tests.fonts import make_font
+from tests.fonts import boxes, make_font
 from utils.font_data import open_recorded
 from utils.images import to_float, to_uint8
 
@@ -71,7 +71,7 @@ def test_the_two_commands_leave_a_whole_experiment(tmp_path):
     tables = {"losses.csv", "losses.png", "quality.csv", "quality.png", "report.md"}
     assert files == parts | tables | {"config.json", "sample/000006.png"}
     assert "WARNING: no CUDA device" in done.stdout or torch.cuda.is_available()
-    assert "540 characters to train on, 60 held out" in done.stdout
+    assert "554 characters to train on, 46 held out" in done.stdout
     assert [line.split(",")[0] for line in (root / "losses.csv").read_text().split()][1:] == list("123456")
 
     done = script("infer.py", "--resume", "latest", "--g_blur", cwd=tmp_path)
@@ -79,12 +79,12 @@ def test_the_two_commands_leave_a_whole_experiment(tmp_path):
     assert "6_net_G_EMA.pth" in done.stdout
     manifest = json.loads((root / "infer" / "manifest.json").read_text(encoding="utf-8"))
     assert (manifest["step"], manifest["weights"]) == (6, "ema")
-    assert len(manifest["characters"]) == 60
+    assert len(manifest["characters"]) == 46
     for item in manifest["characters"]:
         assert (root / "infer" / item["file"]).is_file()
         assert item["file"] == f"0/{item['codepoint']}.png"
     scores = json.loads((root / "infer" / "metrics.json").read_text(encoding="utf-8"))
-    assert scores["characters"] == 60
+    assert scores["characters"] == 46
     assert 0 < scores["EMA"]["l1"] < 1
     assert (root / "infer" / "sheet.png").is_file()
 
@@ -359,7 +359,7 @@ def test_mistakes_at_inference(trained, flags, words, capsys):
 def test_labels_and_colour(tmp_path):
     box = {c: (100, 0, 900, 100 * i) for i, c in enumerate("一二三四五六", 1)}
     paths = [make_font(tmp_path / f"{n}.ttf", box, family=n) for n in "sa"]
-    paths.append(make_font(tmp_path / "b.ttf", dict.fromkeys(box, (400, 0, 500, 700)), family="b"))
+    paths.append(make_font(tmp_path / "b.ttf", boxes("".join(box), (400, 0, 500, 700)), family="b"))
     fonts = ["--src_font", paths[0], "--dst_font", *paths[1:]]
     assert run_train(tmp_path / "run", *fonts, "--input_nc", 3, "--max_steps", 20, "--batch_size", 4) == 0
     config = json.loads((tmp_path / "run" / "config.json").read_text(encoding="utf-8"))

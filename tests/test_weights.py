@@ -13,7 +13,7 @@ import infer
 import train
 from model import Discriminator, UNetGenerator
 from tests.conftest import run_train, tiny_batch, tiny_model
-from tests.fonts import make_font
+from tests.fonts import boxes, make_font
 from utils import checkpoint
 from utils.cli import UserError
 from utils.images import to_float
@@ -303,7 +303,7 @@ def test_a_label_is_added_to_a_trained_model(fonts, taught, tmp_path):
 
 def test_a_label_whose_content_has_changed_is_said(fonts, taught, tmp_path, capsys):
     renamed = shutil.copy(fonts["other"], tmp_path / "renamed.ttf")
-    impostor = make_font(tmp_path / "old.ttf", dict.fromkeys("一二三四五", (0, 0, 500, 500)), family="old")
+    impostor = make_font(tmp_path / "old.ttf", boxes("一二三四五", (0, 0, 500, 500)), family="old")
     paths = {"source": fonts["source"], "renamed": renamed, "old": impostor}
     assert fine_tune(tmp_path / "run", taught, paths, ["renamed", "old"]) == 0
     said = capsys.readouterr().out

@@ -1,6 +1,6 @@
 """Which characters a font has, which are drawn for it, and which it still lacks."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from fontTools import unicodedata
@@ -10,10 +10,12 @@ from utils.charset import NAMED, codepoint_name, read_charset
 COUNTS = ("have", "generated", "missing")
 
 
-def coverage(have: str, generated: str, wanted: Mapping[str, str]) -> dict[str, Any]:
+def coverage(
+    have: str, generated: str, wanted: Mapping[str, str], placeholders: Collection[str] = ()
+) -> dict[str, Any]:
     """Counts for each of the `wanted` charsets (its characters by its name) and for each Unicode block in them.
 
-    `have` are the characters of the font itself, `generated` those drawn for it.
+    `have` are the characters of the font itself, `generated` those drawn for it; of the others it has `placeholders`.
     """
     had, drawn = set(have), set(generated) - set(have)
     everything = dict.fromkeys("".join(wanted.values()))
@@ -30,6 +32,7 @@ def coverage(have: str, generated: str, wanted: Mapping[str, str]) -> dict[str, 
     return {
         "charsets": {name: count(characters) for name, characters in wanted.items()},
         "blocks": {name: count(characters) for name, characters in sorted(blocks.items())},
+        "placeholders": [codepoint_name(c) for c in everything if c in placeholders],
         "missing": [codepoint_name(c) for c in everything if c not in had and c not in drawn],
     }
 
@@ -50,4 +53,6 @@ def coverage_lines(found: Mapping[str, Any]) -> list[str]:
     for kind in ("charsets", "blocks"):
         rows += [(name, *counts.values()) for name, counts in found[kind].items()]
     width = max(len(str(row[0])) for row in rows)
-    return [f"{row[0]!s:{width}}" + "".join(f"{value!s:>11}" for value in row[1:]) for row in rows]
+    boxes = found["placeholders"]
+    note = [f"{len(boxes)} of these have a placeholder in the font, and count as not there"] if boxes else []
+    return note + [f"{row[0]!s:{width}}" + "".join(f"{value!s:>11}" for value in row[1:]) for row in rows]

@@ -117,7 +117,8 @@ def draw_files(
     todo = []
     for drawing in drawings:
         if not source.covers(drawing.key):
-            yield entry(drawing, error=f"{source.name} lacks the character")
+            only = " (it has a placeholder there)" if drawing.key in source.placeholders else ""
+            yield entry(drawing, error=f"{source.name} lacks the character{only}")
         elif skip_exist and drawing.path.is_file() and drawing.path.stat().st_size:  # empty after a loss of power
             yield entry(drawing)
         else:
@@ -238,5 +239,6 @@ def compare(
             scores["target"] = {"legibility": legibility(read, target, characters)}
     shown = np.linspace(0, len(chosen) - 1, min(len(chosen), SHEET_GLYPHS)).astype(int)
     path.parent.mkdir(parents=True, exist_ok=True)
-    save_sheet({heading: images[shown] for heading, images in columns.items()}, path, blocks=4, caption=[caption])
+    shown_columns = {heading: images[shown] for heading, images in columns.items()}
+    save_sheet(shown_columns, path, blocks=4, caption=[caption], letters=source)
     return scores

@@ -5,7 +5,6 @@ Both kinds of outlines are written: quadratic in a `glyf` table, cubic in a `CFF
 
 import io
 import math
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,16 +22,16 @@ from fontTools.ttLib.tables.ttProgram import Program
 
 from utils.cli import UserError
 from utils.files import write_whole
+from utils.font_files import em_bottom, os2_of
+from utils.font_names import Names, latin
+from utils.font_os2 import languages_of, set_bits
 
 Box = tuple[int, int, int, int]  # left, bottom, right, top
 NOTHING: Box = (0, 0, 0, 0)
 MOST_GLYPHS = 65_535
-LONGEST_TEXT = 32_000  # characters of an entry of the name table
-WEIGHTS = {  # of a style by a word in its name, the longer words first
-    **{"extralight": 200, "ultralight": 200, "semibold": 600, "demibold": 600, "extrabold": 800, "ultrabold": 800},
-    **{"thin": 100, "light": 300, "medium": 500, "bold": 700, "black": 900, "heavy": 900},
-}
+MOST_NAMED = 64_600  # glyphs of a new CFF table that names them: it holds 65,000 strings, with those that all have
 QUADRATIC_ERROR = 0.0007  # of the em: how far a quadratic curve may be from the cubic one
+LATIN_TEXT, MONOSPACED = 2, 9  # PANOSE: the family is the one in which a font can say that its advances are all alike
 ALL_SIZES = 0xFFFF
 SMOOTH = 0x000F  # gasp: anti-aliased and grid-fitted, both ways, which without instructions leaves outlines alone
 
@@ -60,58 +59,6 @@ class OutlinedGlyph:
 
 
 @dataclass
-class Names:
-    """What a font says of itself.
-
-    Raises:
-        ValueError: when a value can't be part of a font, naming the field.
-    """
-
-    family: str
-    style: str = "Regular"
-    version: str = "1.000"
-    licence: str | None = None
-
-    def __post_init__(self):
-        for field, text in (("name", self.family), ("style", self.style), ("license", self.licence or "-")):
-            if not text.strip() or len(text.encode("utf-16-be", "surrogatepass")) >= 2 * LONGEST_TEXT:
-                raise ValueError(f"font_{field} is empty or longer than {LONGEST_TEXT} characters")
-            if any(0xD800 <= ord(c) <= 0xDFFF for c in text):
-                raise ValueError(f"font_{field} is not UTF-8")
-        if not re.fullmatch(r"[0-9]{1,4}(\.[0-9]{1,6})?", self.version):
-            raise ValueError(f"font_version {self.version!r} is not a number such as 1.002")
-
-    def table(self) -> dict[str, str]:
-        """The strings of a name table, by fontTools' names for them."""
-        full = self.family if self.style == "Regular" else f"{self.family} {self.style}"
-        postscript = plain(self.family) or "Untitled"
-        strings = {
-            "familyName": self.family,
-            "styleName": self.style,
-            "uniqueFontIdentifier": f"{self.version};{postscript}",
-            "fullName": full,
-            "psName": f"{postscript[:40]}-{plain(self.style)[:20] or 'Regular'}",
-            "version": f"Version {self.version}",
-        }
-        return strings | ({"licenseDescription": self.licence} if self.licence else {})
-
-    def weight(self) -> int:
-        """The weight class that the style means."""
-        return next((weight for word, weight in WEIGHTS.items() if word in self.style.casefold()), 400)
-
-    def is_bold(self) -> bool:
-        return self.style.casefold() in ("bold", "bold italic")
-
-    def is_italic(self) -> bool:
-        return "italic" in self.style.casefold() or "oblique" in self.style.casefold()
-
-
-def plain(text: str) -> str:
-    """What a PostScript name can hold of a text."""
-    return "".join(c for c in text if c.isascii() and c.isalnum())
-
-
-@dataclass
 class Metrics:
     """The vertical metrics of a font, in units."""
 
@@ -121,19 +68,26 @@ class Metrics:
     line_gap: int = 0
     cap_height: int = 0
     x_height: int = 0
+    em_top: int | None = None  # where the em box ends, which is not the ascent of every font; None: there
 
     @classmethod
     def of(cls, font: TTFont) -> "Metrics":
         """Those of another font."""
-        os2, hhea = font.get("OS/2"), font["hhea"]
+        os2, hhea, units = os2_of(font), font["hhea"], font["head"].unitsPerEm
         return cls(
-            font["head"].unitsPerEm,
+            units,
             hhea.ascent,
             hhea.descent,
             hhea.lineGap,
             getattr(os2, "sCapHeight", 0),
             getattr(os2, "sxHeight", 0),
+            em_bottom(font) + units,
         )
+
+    @property
+    def top(self) -> int:
+        """Where the em box ends, above the baseline: there a glyph of vertical text begins."""
+        return self.ascent if self.em_top is None else self.em_top
 
 
 def glyph_name(character: str) -> str:
@@ -143,6 +97,19 @@ def glyph_name(character: str) -> str:
 
 
 # --------------------------------------------------------------------------------- a new font
+
+
+def most_glyphs(cubic: bool) -> int:
+    """How many glyphs a new font can have: fewer as .otf, whose glyphs are named in its outlines."""
+    return MOST_NAMED if cubic else MOST_GLYPHS
+
+
+def too_many(cubic: bool) -> str:
+    """The message for a new font of more glyphs than that."""
+    other = f", or let --font_out end in .ttf, which holds {MOST_GLYPHS:,}" if cubic else ""
+    return (
+        f"a new {'.otf' if cubic else '.ttf'} holds at most {most_glyphs(cubic):,} glyphs: name fewer characters{other}"
+    )
 
 
 def build_font(
@@ -156,7 +123,7 @@ def build_font(
         UserError: when there are more glyphs than a font can hold.
     """
     cubic = path.suffix.lower() == ".otf"
-    units = metrics.units_per_em
+    units, most = metrics.units_per_em, most_glyphs(cubic)
     order, drawn, advances, heights, bounds = [], {}, {}, {}, {}
     cmap: dict[int, str] = {}
 
@@ -167,8 +134,8 @@ def build_font(
         heights[name] = (glyph.height, glyph.origin_y)
         if glyph.character:
             cmap[ord(glyph.character)] = name
-        if len(order) > MOST_GLYPHS:
-            raise UserError(f"a font holds at most {MOST_GLYPHS} glyphs: name fewer characters")
+        if len(order) > most:
+            raise UserError(too_many(cubic))
 
     take(".notdef", _notdef(metrics))
     for character, advance in spaces.items():
@@ -178,21 +145,26 @@ def build_font(
     builder = FontBuilder(units, isTTF=not cubic)
     builder.setupGlyphOrder(order)
     builder.setupCharacterMap(cmap, allowFallback=True)
-    strings = names.table()
+    strings = names.english_table()
     if cubic:
-        fields = {"FullName": latin(strings["fullName"]), "FamilyName": latin(names.family), "version": names.version}
+        family = latin(names.english_family)
+        fields = {"FullName": latin(strings["fullName"]), "FamilyName": family, "version": names.version}
         builder.setupCFF(strings["psName"], fields, drawn, {})
     else:
         builder.setupGlyf(drawn)
     builder.setupHorizontalMetrics({name: (advances[name], bounds[name][0]) for name in order})
     builder.setupHorizontalHeader(ascent=metrics.ascent, descent=metrics.descent, lineGap=metrics.line_gap)
-    builder.setupVerticalMetrics({name: _vertical(heights[name], bounds[name], metrics) for name in order})
+    verticals = {name: _vertical(heights[name], metrics) for name in order}
+    builder.setupVerticalMetrics({name: (high, top - bounds[name][3]) for name, (high, top) in verticals.items()})
     builder.setupVerticalHeader(ascent=units // 2, descent=-(units // 2))
-    builder.setupNameTable(strings, mac=False)
+    if cubic:  # without these a program would have to find the top of a glyph's ink, and some don't
+        builder.setupVerticalOrigins({name: top for name, (_, top) in verticals.items()}, metrics.top)
+    builder.setupNameTable({}, mac=False)
+    names.write(builder.font["name"], languages_of(names.family, cmap))
     builder.setupOS2(
-        sTypoAscender=metrics.ascent,
-        sTypoDescender=metrics.descent,
-        sTypoLineGap=metrics.line_gap,
+        sTypoAscender=metrics.top,
+        sTypoDescender=metrics.top - units,
+        sTypoLineGap=max(metrics.ascent - metrics.descent + metrics.line_gap - units, 0),
         usWinAscent=max(metrics.ascent, *(box[3] for box in bounds.values()), 0),
         usWinDescent=max(-metrics.descent, *(-box[1] for box in bounds.values()), 0),
         sCapHeight=metrics.cap_height,
@@ -203,6 +175,10 @@ def build_font(
         fsSelection=(0x20 if names.is_bold() else 0) | (0x01 if names.is_italic() else 0)
         or (0x40 if names.style.casefold() == "regular" else 0),
     )
+    set_bits(builder.font, cmap)
+    if len({advances[name] for name in order[1 + len(spaces) :]}) == 1:
+        panose = builder.font["OS/2"].panose
+        panose.bFamilyType, panose.bProportion = LATIN_TEXT, MONOSPACED
     builder.setupPost(keepGlyphNames=cubic is False and len(order) < 20_000)
     if not cubic:
         add_smoothing(builder.font)
@@ -210,11 +186,6 @@ def build_font(
     builder.font["head"].macStyle = (1 if names.is_bold() else 0) | (2 if names.is_italic() else 0)
     save_font(builder.font, path)
     return len(order)
-
-
-def latin(text: str) -> str:
-    """A name as a CFF table can hold it, which knows Latin letters alone; the name table has it as it is."""
-    return "".join(c for c in text if ord(c) < 256).strip() or "Untitled"
 
 
 def _notdef(metrics: Metrics) -> OutlinedGlyph:
@@ -229,12 +200,10 @@ def _notdef(metrics: Metrics) -> OutlinedGlyph:
     return OutlinedGlyph("", units // 2, calls)
 
 
-def _vertical(given: tuple[int | None, int | None], box: tuple, metrics: Metrics) -> tuple[int, int]:
-    """Vertical advance and top side bearing; the em box is as high as the em and ends at the ascent."""
+def _vertical(given: tuple[int | None, int | None], metrics: Metrics) -> tuple[int, int]:
+    """Vertical advance and origin; where they are not given, the em box."""
     height, top = given
-    height = metrics.units_per_em if height is None else height
-    top = metrics.ascent if top is None else top
-    return height, top - box[3]
+    return metrics.units_per_em if height is None else height, metrics.top if top is None else top
 
 
 def compiled(glyph: OutlinedGlyph, cubic: bool, units: int) -> tuple[Any, Box]:

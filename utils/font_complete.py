@@ -2,72 +2,100 @@
 
 import struct
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from fontTools.misc.fixedTools import otRound
-from fontTools.pens.boundsPen import ControlBoundsPen
 from fontTools.ttLib import TTFont
 from fontTools.ttLib.tables._c_m_a_p import CmapSubtable
 
 from utils.charset import unique
 from utils.cli import UserError
-from utils.font_build import MOST_GLYPHS, Box, Names, OutlinedGlyph, charstring, compiled, glyph_name, latin, save_font
-from utils.render import split_spec
+from utils.font_build import MOST_GLYPHS, Box, OutlinedGlyph, charstring, compiled, glyph_name, save_font
+from utils.font_files import em_bottom, one_font_file, unicode_cmap
+from utils.font_names import Names, rename
+from utils.font_os2 import extend_bits, languages_of
+from utils.render import GlyphRenderer
 
 FULL_CMAPS = ((3, 10), (0, 4), (0, 6))  # platform and encoding of the cmaps that hold characters beyond U+FFFF
 BASIC_CMAPS = ((3, 1), (0, 0), (0, 1), (0, 2), (0, 3))
 LAST_BASIC = 0xFFFF
 LAST_CID = 65_535
+MOST_STRINGS = 64_600  # of a CFF table, beside those that all have
+MOST_POST_NAMES = 65_535 - 258  # glyphs that a post table can name, all of them by names of their own
 
 
-def open_base(spec: str, what: str = "--base") -> TTFont:
-    """Open a font to be completed, in a way that leaves its glyphs as they are; `what` is what messages call it.
+@dataclass
+class Base:
+    """A font that is to be completed, opened twice: its tables, and its glyphs as they are drawn.
 
     Raises:
         UserError: when it is none that can be completed.
     """
-    path, index = split_spec(spec)
+
+    spec: str
+
+    def __post_init__(self):
+        self.font = open_base(self.spec)
+        self.glyphs = GlyphRenderer(self.spec)
+
+    def lacks(self, characters: str) -> str:
+        """Those of `characters` that the font lacks."""
+        return missing_from(self.glyphs, characters)
+
+
+def open_base(spec: str) -> TTFont:
+    """Open a font to be completed, in a way that leaves its glyphs as they are.
+
+    Raises:
+        UserError: when it is none that can be completed.
+    """
+    file = one_font_file(spec, "--base")
     try:
-        font = TTFont(path, fontNumber=index, lazy=True, recalcBBoxes=False, recalcTimestamp=False)
+        font = file.open(recalcBBoxes=False, recalcTimestamp=False)
         tables = set(font.keys())
-        font.getBestCmap()
         font.getGlyphOrder()
+        cmap = unicode_cmap(font)
+    except UserError:
+        raise
     # fontTools documents no closed set of errors for damaged files.
     except Exception as error:
-        raise UserError(f"{what} {spec} can't be read: {' '.join(str(error).split())[:200]}") from error
+        raise UserError(f"--base {spec} can't be read: {' '.join(str(error).split())[:200]}") from error
     if tables & {"fvar", "CFF2"}:
-        raise UserError(f"{what} {spec} is a variable font: make a font of one of its instances first")
+        raise UserError(f"--base {spec} is a variable font: make a font of one of its instances first")
     if not tables & {"glyf", "CFF "}:
-        raise UserError(f"{what} {spec} has bitmaps only, no outlines: there is nothing that could be completed")
+        raise UserError(f"--base {spec} has bitmaps only, no outlines: there is nothing that could be completed")
     if "sbix" in tables:
-        raise UserError(f"{what} {spec} has bitmaps beside its outlines (sbix), which can't be completed")
-    if font["cmap"].getBestCmap() is None:
-        raise UserError(f"{what} {spec} has no Unicode cmap")
+        raise UserError(f"--base {spec} has bitmaps beside its outlines (sbix), which can't be completed")
+    if cmap is None:
+        raise UserError(f"--base {spec} has no Unicode cmap: its characters are numbered as symbols")
+    if font.getBestCmap() is None:
+        font["cmap"].tables.append(new_cmap(cmap))
     return font
 
 
-def missing_from(font: TTFont, characters: str) -> str:
-    """Those of `characters` that a font lacks: not in its cmap, or there with a glyph that is empty.
+def missing_from(font: GlyphRenderer, characters: str) -> str:
+    """Those of `characters` that a font lacks: not in its cmap, or there with an empty glyph or a placeholder."""
+    return "".join(c for c in unique(characters) if not font.covers(c))
 
-    Looking at a glyph may change its bytes when the font is saved: complete another instance than this.
+
+def check_room(font: TTFont, count: int) -> None:
+    """See whether `count` glyphs can be added to a base.
+
+    Raises:
+        UserError: when there would be more than a font can hold.
     """
-    cmap, glyphs = font.getBestCmap(), font.getGlyphSet()
-    return "".join(c for c in unique(characters) if ord(c) not in cmap or _is_empty(font, glyphs, cmap[ord(c)]))
-
-
-def covered_by(font: TTFont) -> str:
-    """The characters that a font has, with glyphs that are not empty."""
-    glyphs = font.getGlyphSet()
-    return "".join(chr(c) for c, name in sorted(font.getBestCmap().items()) if not _is_empty(font, glyphs, name))
-
-
-def _is_empty(font: TTFont, glyphs, name: str) -> bool:
-    if "glyf" in font:
-        return font["glyf"][name].numberOfContours == 0
-    pen = ControlBoundsPen(None)
-    glyphs[name].draw(pen)
-    return pen.bounds is None
+    own, most = len(font.getGlyphOrder()), MOST_GLYPHS
+    if "CFF " in font and not hasattr(font["CFF "].cff.topDictIndex[0], "ROS"):
+        most = min(most, own + MOST_STRINGS - len(font["CFF "].cff.strings.strings))
+    if "post" in font and font["post"].formatType == 2:
+        most = min(most, MOST_POST_NAMES)
+    if own + count > most:
+        raise UserError(
+            f"the base has {own:,} glyphs and can hold {most:,}: there is no room for {count:,} more, "
+            "name fewer characters, or a new font without --base"
+        )
 
 
 def complete_font(font: TTFont, path: Path, glyphs: Iterable[OutlinedGlyph], names: Names | None = None) -> int:
@@ -82,13 +110,14 @@ def complete_font(font: TTFont, path: Path, glyphs: Iterable[OutlinedGlyph], nam
     cubic = "CFF " in font
     order, taken = list(font.getGlyphOrder()), set(font.getGlyphOrder())
     units, own = font["head"].unitsPerEm, len(order)
+    em_top = em_bottom(font) + units
     extents = _Extents(font)
     cff = _CffTable(font, order) if cubic else None
     device_widths = _device_widths(font)
     added: dict[int, str] = {}
     for glyph in glyphs:
         if len(order) >= MOST_GLYPHS:
-            raise UserError(f"a font holds at most {MOST_GLYPHS} glyphs, the base has {own} of its own")
+            raise UserError(f"a font holds at most {MOST_GLYPHS:,} glyphs, the base has {own:,} of its own")
         name = cff.new_name() if cubic and cff.is_cid else _free_name(glyph_name(glyph.character), taken)
         taken.add(name)
         order.append(name)
@@ -104,8 +133,10 @@ def complete_font(font: TTFont, path: Path, glyphs: Iterable[OutlinedGlyph], nam
         extents.add(box, glyph.advance)
         if "vmtx" in font:
             height = units if glyph.height is None else glyph.height
-            top = font["hhea"].ascent if glyph.origin_y is None else glyph.origin_y
+            top = em_top if glyph.origin_y is None else glyph.origin_y
             font["vmtx"].metrics[name] = (height, top - box[3])
+            if "VORG" in font and top != font["VORG"].defaultVertOriginY:
+                font["VORG"][name] = top
             extents.add_vertical(box, height, top)
     font.setGlyphOrder(order)
     if cubic:
@@ -115,8 +146,9 @@ def complete_font(font: TTFont, path: Path, glyphs: Iterable[OutlinedGlyph], nam
     _add_to_cmaps(font, added)
     _extend_device_tables(font, device_widths, added.values())
     extents.write(font, len(order))
+    extend_bits(font, added)
     if names is not None:
-        rename(font, names)
+        rename(font, names, languages_of(names.family, font.getBestCmap()))
     if "DSIG" in font:
         del font["DSIG"]
     font.flavor = None  # a base may be packed for the web
@@ -242,9 +274,14 @@ def _add_to_cmaps(font: TTFont, added: dict[int, str]) -> None:
     for table in full:
         table.cmap.update(added)
     if not full and (burst or any(codepoint > LAST_BASIC for codepoint in added)):
-        table = CmapSubtable.newSubtable(12)
-        table.platformID, table.platEncID, table.language, table.cmap = 3, 10, 0, everything
-        tables.append(table)
+        tables.append(new_cmap(everything))
+
+
+def new_cmap(cmap: Mapping[int, str]) -> CmapSubtable:
+    """A cmap for all of Unicode."""
+    table = CmapSubtable.newSubtable(12)
+    table.platformID, table.platEncID, table.language, table.cmap = 3, 10, 0, dict(cmap)
+    return table
 
 
 def _can_be_written(table: CmapSubtable, font: TTFont) -> bool:
@@ -274,44 +311,3 @@ def _extend_device_tables(font: TTFont, device_widths: dict[int, dict[str, int]]
             size: widths | {name: min(otRound(metrics[name][0] * size / units), 255) for name in names}
             for size, widths in device_widths.items()
         }
-
-
-def rename(font: TTFont, names: Names) -> None:
-    """Give a font another name, in all languages in which it has one."""
-    table = font["name"]
-    strings = names.table()
-    numbers = {1: "familyName", 2: "styleName", 3: "uniqueFontIdentifier", 4: "fullName", 5: "version", 6: "psName"}
-    numbers |= {13: "licenseDescription"}
-    replaced = {number for number, key in numbers.items() if key in strings} | {16, 17, 21, 22}
-    table.names = [record for record in table.names if record.nameID not in replaced]
-    for number, key in numbers.items():
-        if key in strings and number in replaced:
-            table.setName(strings[key], number, 3, 1, 0x409)
-    if "CFF " in font:
-        cff = font["CFF "].cff
-        cff.fontNames[0] = strings["psName"]
-        top = cff.topDictIndex[0]
-        top.FullName, top.FamilyName = latin(strings["fullName"]), latin(names.family)
-
-
-def style_of(font: TTFont) -> str:
-    """The style name of a font."""
-    return (font["name"].getDebugName(17) or font["name"].getDebugName(2) or "Regular") if "name" in font else "Regular"
-
-
-def family_of(font: TTFont) -> str:
-    """The family name of a font."""
-    return (font["name"].getDebugName(16) or font["name"].getDebugName(1) or "") if "name" in font else ""
-
-
-def check_name(name: str, reserved: list[str]) -> None:
-    """See to it that a font that is made from others does not bear a name that their licence reserves.
-
-    Raises:
-        UserError: when it would.
-    """
-    for word in reserved:
-        if word.casefold() in name.casefold():
-            raise UserError(
-                f"the licence reserves the name {word!r}: give the font another with --font_name, not {name!r}"
-            )

@@ -1,20 +1,34 @@
 """Pairs from fonts and from folders of drawn glyphs: the same character in the source and in a target."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from utils.charset import codepoint_name, is_han, read_charset
+from utils.charset import codepoint_name, is_drawable, is_han, read_charset
 from utils.cli import UserError, abbreviate, left_out_lines
-from utils.dataset import Pair, PairData, split_held_out
+from utils.dataset import Pair, PairData, choose_validation, sample_validation, split_held_out
 from utils.glyph_images import GlyphImages
 from utils.render import GlyphRenderer, Movement, Placement, align
 
 Target = GlyphRenderer | GlyphImages
+
+
+class Earlier(NamedTuple):
+    """What the weights that a training starts from were trained on."""
+
+    train: str  # including those for validation
+    held_out: str
+    validation: str
+    labels: list[str]
+    digests: list[str]
+
+    def knows(self, targets: Sequence[Target]) -> bool:
+        """Whether one of the targets was a target then, perhaps with other content."""
+        return any(target.name in self.labels or target.sha256() in self.digests for target in targets)
 
 
 @dataclass
@@ -27,6 +41,7 @@ class FontData(PairData):
     train: str
     held_out: str
     lacking: dict[str, str]  # characters left out, by the name of the font that lacks them
+    validation: str | None = ""  # of `train`, those that choose the best checkpoint; None: not recorded then
 
     @classmethod
     def from_fonts(
@@ -37,10 +52,13 @@ class FontData(PairData):
         charset: str | None,
         split_ratio: float,
         seed: int,
+        val_ratio: float = 0.0,
+        earlier: Earlier | None = None,
     ) -> "FontData":
         """Open the fonts and folders, choose the characters that source and targets have, and part them.
 
-        Without a charset these are the Han ideographs of the target fonts and all characters of the folders.
+        Without a charset these are the Han ideographs of the target fonts and all characters of the folders. What was
+        held out in an `earlier` training stays so.
 
         Raises:
             UserError: when a font or folder can't be used, or when no character is left.
@@ -52,22 +70,21 @@ class FontData(PairData):
         else:
             wanted = read_charset(charset)
         names = distinct([font.name for font in (source, *targets)])
+        covered = [set(filter(font.covers, wanted)) for font in (source, *targets)]
         lacking = {
-            name: "".join(c for c in wanted if not font.covers(c))
-            for name, font in zip(names, (source, *targets), strict=True)
+            name: "".join(c for c in wanted if c not in known) for name, known in zip(names, covered, strict=True)
         }
-        usable = "".join(c for c in wanted if source.covers(c) and any(target.covers(c) for target in targets))
+        usable = "".join(c for c in wanted if c in covered[0] and any(c in known for known in covered[1:]))
         if not usable:
-            what = f"no character of {charset} is" if charset else "no character is"
-            raise UserError(f"{what} both in {src_font} and in {' or '.join(target.spec for target in targets)}")
-        for target in targets:
-            shared = "".join(c for c in usable if target.covers(c))
+            raise UserError(why_nothing_is_shared(source, targets, charset))
+        for target, known in zip(targets, covered[1:], strict=True):
+            shared = "".join(c for c in usable if c in known)
             if not shared:
-                raise UserError(f"{target.spec} shares no character with {src_font}")
+                raise UserError(why_nothing_is_shared(source, [target], charset))
             target.placement = align(target, source, shared)
-        train, held_out = map("".join, split_held_out(usable, split_ratio, seed))
+        train, held_out, validation = part(usable, split_ratio, val_ratio, seed, earlier, targets)
         lacking = {name: characters for name, characters in lacking.items() if characters}
-        return cls(source, targets, charset or "shared characters", train, held_out, lacking)
+        return cls(source, targets, charset or "shared characters", train, held_out, lacking, validation)
 
     @classmethod
     def from_config(
@@ -93,10 +110,23 @@ class FontData(PairData):
                 specs[label] = spec
         source = open_recorded(data["src_font"], src_font)
         targets = [open_recorded(record, spec) for record, spec in zip(data["targets"], specs, strict=True)]
+        validation = data.get("validation")
+        if validation is None:  # older experiments were trained on placeholders too, and go on as they are
+            for font in (source, *targets):
+                font.placeholders = frozenset()
         unknown = [c for c in data["train"] + data["held_out"] if not source.covers(c)]
         if unknown:
             raise UserError(f"config.json names {codepoint_name(unknown[0])}, which {source.name} does not have")
-        return cls(source, targets, data["charset"], data["train"], data["held_out"], data["lacking"])
+        return cls(source, targets, data["charset"], data["train"], data["held_out"], data["lacking"], validation)
+
+    @property
+    def by_hash(self) -> bool:
+        return self.validation is not None
+
+    def validation_keys(self, ratio: float, seed: int) -> set[str]:
+        if self.validation is not None:
+            return set(self.validation)
+        return sample_validation({character for _, character in self.train_pairs}, ratio, seed)
 
     @property
     def labels(self) -> list[str]:
@@ -120,6 +150,18 @@ class FontData(PairData):
         label, character = pair
         return self.source.render(character, image_size, move), self.targets[label].render(character, image_size, move)
 
+    def kept_lines(self, earlier: Earlier, where: str) -> list[str]:
+        """Lines that say what became of the characters that an earlier training held out."""
+        if not self.held_out:
+            return []
+        kept = set(self.held_out) & set(earlier.held_out)
+        lines = [f"{len(kept)} of the {len(self.held_out)} held-out characters were held out in {where}, and stay so"]
+        trained = set(earlier.train) - set(earlier.validation) if earlier.knows(self.targets) else set()
+        known = [c for c in self.held_out if c in trained]
+        if known:
+            lines.append(f"{len(known)} of them were trained on in {where}: their scores will be too good")
+        return lines
+
     def label_digests(self) -> list[str]:
         return [target.sha256() for target in self.targets]
 
@@ -132,6 +174,7 @@ class FontData(PairData):
             "charset": self.charset,
             "train": self.train,
             "held_out": self.held_out,
+            **({"validation": self.validation} if self.validation is not None else {}),
             "lacking": self.lacking,
         }
 
@@ -142,15 +185,82 @@ class FontData(PairData):
             lines.append(f"label {label} {target.title}: {train} characters to train on, {held_out} held out")
             if isinstance(target, GlyphImages):
                 lines += left_out_lines(target.name, target.dropped)
-        lines += [
-            f"{name} lacks {len(missing)} characters, left out: {abbreviate(missing)}"
-            for name, missing in self.lacking.items()
-        ]
-        for font in (self.source, *self.targets):
+        fonts = (self.source, *self.targets)
+        for name, font in zip(distinct([font.name for font in fonts]), fonts, strict=True):
+            missing = self.lacking.get(name, "")
+            if missing:
+                lines.append(f"{name} lacks {len(missing)} characters, left out: {abbreviate(missing)}")
+                lines += filter(None, [placeholder_line(name, [c for c in missing if c in font.placeholders])])
+        for font in fonts:
             clipped = "".join(c for c in self.train + self.held_out if font.is_clipped(c))
             if clipped:
                 lines.append(f"{font.name}: {len(clipped)} characters are cut at the border: {abbreviate(clipped)}")
         return lines
+
+
+def part(
+    usable: str, split_ratio: float, val_ratio: float, seed: int, earlier: Earlier | None, targets: Sequence[Target]
+) -> tuple[str, str, str]:
+    """Characters to train on, held out, and, of the former, for validation.
+
+    What was held out in an earlier training stays so, and of a font that was trained then nothing else is taken that
+    the network has seen, as far as there is anything else.
+    """
+    seen: set[str] = set()
+    kept, kept_validation = set(), set()
+    if earlier is not None:
+        kept, kept_validation = set(earlier.held_out), set(earlier.validation)
+        if earlier.knows(targets):
+            seen = set(earlier.train) - kept_validation
+
+    def choose(characters: str, kept: set[str], choice: Callable[[str], Collection[str]]) -> set[str]:
+        unseen = "".join(c for c in characters if c not in seen)
+        return kept & set(characters) | set(choice(unseen)) if unseen else set(choice(characters))
+
+    held_out: set[str] = set()
+    if split_ratio > 0:
+        held_out = choose(usable, kept, lambda known: split_held_out(known, split_ratio, seed)[1])
+        if len(held_out) == len(usable):
+            held_out.discard(usable[0])
+    train = "".join(c for c in usable if c not in held_out)
+    validation: set[str] = set()
+    if val_ratio > 0:
+        validation = choose(train, kept_validation, lambda known: choose_validation(known, val_ratio, seed))
+    return train, *("".join(c for c in usable if c in chosen) for chosen in (held_out, validation))
+
+
+def why_nothing_is_shared(source: GlyphRenderer, targets: Sequence[Target], charset: str | None) -> str:
+    """The message for fonts that have nothing in common that could be trained on."""
+    where = " or ".join(target.spec for target in targets)
+    for font in (source, *targets):
+        if not font.codepoints():
+            return f"font {font.spec} has no cmap that tells which characters it has"
+        if isinstance(font, GlyphRenderer) and font.is_symbolic:
+            return (
+                f"font {font.spec} numbers its glyphs as symbols (cmap 3,0), which does not tell which characters they "
+                "are: give it a Unicode cmap in a font editor"
+            )
+    if charset:
+        return f"no character of {charset} is both in {source.spec} and in {where}"
+    own = set(map(chr, source.codepoints()))
+    others = {c for target in targets for c in map(chr, target.codepoints()) if c in own and target.covers(c)}
+    shared = "".join(c for c in sorted(others) if is_drawable(c) and source.covers(c))
+    if shared:
+        return (
+            f"{source.spec} and {where} share no Han ideograph, but {len(shared)} other characters, "
+            f"{abbreviate(shared, 10)}: name those to learn with --charset (a text file, or ksx1001 for Hangul)"
+        )
+    return f"no character is both in {source.spec} and in {where}"
+
+
+def placeholder_line(name: str, placeholders: Sequence[str]) -> str | None:
+    """The line that says how many of the characters that a font lacks only seem to be in it."""
+    if not placeholders:
+        return None
+    return (
+        f"of these {name} has {len(placeholders)} only as placeholders, one outline for several characters: "
+        f"{abbreviate(''.join(placeholders))}"
+    )
 
 
 def distinct(names: Sequence[str]) -> list[str]:

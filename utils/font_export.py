@@ -16,19 +16,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fontTools.ttLib import TTFont
-
-from utils.charset import codepoint_name, read_text
+from utils.charset import codepoint_name, read_text, unique
 from utils.cli import Parser, UserError, abbreviate, add_flag, at_least, resolve, run_script, say
 from utils.experiment import Paths, read_config
 from utils.files import locked, remove_stray
-from utils.font_build import Names, build_font
-from utils.font_complete import check_name, complete_font, family_of, missing_from, open_base, style_of
+from utils.font_build import Metrics, build_font, most_glyphs, too_many
+from utils.font_complete import Base, check_room, complete_font, open_base
+from utils.font_files import font_files
 from utils.font_frame import Frame, find_frame
+from utils.font_names import Names, check_name, family_of, style_of
 from utils.glyph_images import character_of
 from utils.images import EXTENSIONS
-from utils.labels import Label, label_or_blend
-from utils.render import split_spec
+from utils.labels import Label, label_or_blend, weights_of
 from utils.traces import Traces, cores
 from utils.vectorize import TOLERANCE
 
@@ -61,6 +60,7 @@ def build_parser() -> Parser:
     out = parser.add_argument_group("the font")
     flag(out, "font_out", "file to write: .otf (cubic) or .ttf (quadratic outlines)")
     flag(out, "font_name", "name of the family (default: that of the base, or of the file)")
+    flag(out, "font_name_en", "name of the family in English, beside a Chinese one (default: its code points)")
     flag(out, "font_style", "name of the style (default: Regular, or that of the base)")
     flag(out, "font_version", "version number (default: 1.000)")
     flag(out, "font_license", "text of the licence, or a file that holds it")
@@ -89,18 +89,26 @@ def prepare(args: argparse.Namespace) -> "Export":
     Raises:
         UserError: when no font can be made of what there is.
     """
-    base, names, frame = check(args)
-    out, folder = Path(args.font_out), folder_of_drawings(args)
+    export = check(args)
+    folder = folder_of_drawings(args)
     images = find_drawings(folder, args.label)
-    if base is not None:
-        missing = missing_from(base, "".join(images))
-        if not missing:
-            raise UserError(f"--base {args.base} has all {len(images)} characters already: there is nothing to add")
-        images = {character: images[character] for character in missing}
+    export.images = {character: images[character] for character in export.wanted("".join(images))}
     if args.exclude_suspects:
         for character in read_suspects(folder, args.label)[: args.exclude_suspects]:
-            images.pop(character, None)
-    return Export(out, images, frame, args.base, args.tolerance, names)
+            export.images.pop(character, None)
+    return export
+
+
+def check_drawn(args: argparse.Namespace, characters: str) -> None:
+    """See before any of `characters` is drawn whether a font could be made of them and of the drawings there are.
+
+    Raises:
+        UserError: when it couldn't.
+    """
+    export, folder = check(args), folder_of_drawings(args)
+    with contextlib.suppress(UserError):  # nothing was drawn there so far
+        characters += "".join(find_drawings(folder, args.label))
+    export.wanted(unique(characters))
 
 
 def folder_of_drawings(args: argparse.Namespace) -> Path:
@@ -108,8 +116,8 @@ def folder_of_drawings(args: argparse.Namespace) -> Path:
     return Path(args.infer_dir) if args.infer_dir else Paths(Path(args.experiment_dir)).root / "infer"
 
 
-def check(args: argparse.Namespace) -> tuple[TTFont | None, Names | None, Frame]:
-    """Check the flags and the fonts that they name, which needs no drawing; returns base, names and frame.
+def check(args: argparse.Namespace) -> "Export":
+    """Check the flags and the fonts that they name, which needs no drawing.
 
     Raises:
         UserError: when no font could be made.
@@ -120,14 +128,19 @@ def check(args: argparse.Namespace) -> tuple[TTFont | None, Names | None, Frame]
         raise UserError(f"--tolerance {args.tolerance} is not above 0 and up to 10 pixels")
     config = read_config(Paths(Path(args.experiment_dir)))
     out = Path(args.font_out)
-    base = check_output(out, args.base)
+    check_output(out)
+    base = open_fitting_base(out, args.base) if args.base else None
     refuse_inputs(out, args, config)
-    check_name(args.font_name or (family_of(base) if base else out.stem), args.reserved_font_name or [])
-    return base, names_of(args, out, base), find_frame(args.src_font, args.label, config, base)
+    if base is not None and config is not None:
+        refuse_other_label(base, args.label, config["data"])
+    for name in (args.font_name or (family_of(base.font) if base else out.stem), args.font_name_en or ""):
+        check_name(name, args.reserved_font_name or [])
+    names = names_of(args, out, base)
+    return Export(out, {}, find_frame(args.src_font, args.label, config, base), base, args.tolerance, names)
 
 
-def check_output(out: Path, base: str | None) -> TTFont | None:
-    """See whether a font can be written to `out`, and open the base, where there is one.
+def check_output(out: Path) -> None:
+    """See whether a font can be written to `out`.
 
     Raises:
         UserError: when it can't.
@@ -138,13 +151,41 @@ def check_output(out: Path, base: str | None) -> TTFont | None:
         raise UserError(f"--font_out {out} is a folder")
     if out.is_file() and not os.access(out, os.W_OK):
         raise UserError(f"--font_out {out} is read-only")
-    if base is None:
-        return None
-    font = open_base(base)
-    if (out.suffix.lower() == ".otf") != ("CFF " in font):
-        kind = ".otf" if "CFF " in font else ".ttf"
-        raise UserError(f"--base {base} has the outlines of a {kind} font: let --font_out end in {kind}")
-    return font
+    there = next(folder for folder in out.absolute().parents if folder.exists())
+    if not there.is_dir():
+        raise UserError(f"--font_out {out}: {there} is no folder")
+    if not os.access(there, os.W_OK):
+        raise UserError(f"--font_out {out}: {there} is read-only")
+
+
+def open_fitting_base(out: Path, spec: str) -> Base:
+    """The base of `out`.
+
+    Raises:
+        UserError: when it can't be completed, or has other outlines.
+    """
+    base = Base(spec)
+    kind = ".otf" if "CFF " in base.font else ".ttf"
+    if out.suffix.lower() != kind:
+        raise UserError(f"--base {spec} has the outlines of a {kind} font: let --font_out end in {kind}")
+    return base
+
+
+def refuse_other_label(base: Base, label: Label, data: dict[str, Any]) -> None:
+    """See to it that drawings are not added to a font of another style: one that the training knows as another label.
+
+    Raises:
+        UserError: when they would be.
+    """
+    digest, name = base.glyphs.sha256(), base.glyphs.name
+    targets = list(enumerate(data.get("targets") or []))
+    known = [number for number, record in targets if record["sha256"] == digest]
+    known = known or [number for number, record in targets if "spec" in record and record["name"] == name]
+    if known and not set(known) & set(weights_of(label)):
+        raise UserError(
+            f"--base {base.spec} is {name}, label {known[0]} of the training, and the drawings are of label {label}: "
+            f"draw with --label {known[0]}, or name another base"
+        )
 
 
 def refuse_inputs(out: Path, args: argparse.Namespace, config: dict[str, Any] | None) -> None:
@@ -166,25 +207,29 @@ def refuse_inputs(out: Path, args: argparse.Namespace, config: dict[str, Any] | 
 def is_same_file(path: Path, spec: str) -> bool:
     """Whether a font lies in the very file `path`, which exists; a font that is gone does not."""
     try:
-        return path.samefile(split_spec(spec)[0])
+        return any(path.samefile(file.path) for file in font_files(spec))
     except (UserError, OSError):
         return False
 
 
-def names_of(args: argparse.Namespace, out: Path, base: TTFont | None) -> Names | None:
+def names_of(args: argparse.Namespace, out: Path, base: Base | None) -> Names | None:
     """What the font is to say of itself; None where it goes on saying what the base says.
 
     Raises:
         UserError: when it can't be said, or would be left out.
     """
     if base is not None and args.font_name is None:
-        given = [name for name in ("font_style", "font_version", "font_license") if getattr(args, name) is not None]
+        given = [
+            name
+            for name in ("font_name_en", "font_style", "font_version", "font_license")
+            if getattr(args, name) is not None
+        ]
         if given:
             raise UserError(f"--{given[0]} renames the base: give --font_name too")
         return None
-    style = args.font_style or (style_of(base) if base is not None else "Regular")
+    style, licence = args.font_style or (style_of(base.font) if base else "Regular"), licence_of(args.font_license)
     try:
-        return Names(args.font_name or out.stem, style, args.font_version or "1.000", licence_of(args.font_license))
+        return Names(args.font_name or out.stem, style, args.font_version or "1.000", licence, args.font_name_en)
     except ValueError as error:
         raise UserError(f"--{error}") from error
 
@@ -276,9 +321,28 @@ class Export:
     out: Path
     images: dict[str, Path]
     frame: Frame
-    base: str | None
+    base: Base | None
     tolerance: float
     names: Names | None
+
+    def wanted(self, characters: str) -> str:
+        """Those of `characters` that go into the font.
+
+        Raises:
+            UserError: when it has them all, or has no room for them.
+        """
+        if self.base is None:
+            cubic = self.out.suffix.lower() == ".otf"
+            if len(characters) + len(set(SPACES) - set(characters)) + 1 > most_glyphs(cubic):  # and .notdef
+                raise UserError(too_many(cubic))
+            return characters
+        missing = self.base.lacks(characters)
+        if not missing:
+            raise UserError(
+                f"--base {self.base.spec} has all {len(characters)} characters already: there is nothing to add"
+            )
+        check_room(self.base.font, len(missing))
+        return missing
 
     def write(self, workers: int) -> int:
         """Trace the drawings and write the font; returns 1 when a drawing has no outline."""
@@ -295,19 +359,32 @@ class Export:
             )
         glyphs = (self.frame.glyph(character, contours) for character, contours in traces)
         if self.base is not None:
-            base = open_base(self.base)  # fresh: no glyph of it has been looked at
+            base = open_base(self.base.spec)  # fresh: no glyph of it has been looked at
             count = complete_font(base, self.out, glyphs, self.names)
             say(f"{self.out}: {count} glyphs added to the {len(base.getGlyphOrder()) - count} of the base")
         else:
-            spaces = {character: self._space(character) for character in SPACES if character not in self.images}
-            count = build_font(self.out, glyphs, spaces, self.names, self.frame.metrics)
+            with self.frame.spacing.source.files[0].open() as source:
+                metrics = Metrics.of(source)
+            count = build_font(self.out, glyphs, self._spaces(), self.names, metrics)
             say(f"{self.out}: {len(traces)} drawn glyphs, {count} in all")
+        overrun = "".join(self.frame.overrun)
+        if overrun:
+            say(f"the ink of {len(overrun)} glyphs reaches beyond their advance: {abbreviate(overrun)}")
+        if self.names is not None and self.names.is_derived:
+            say(f"the font's name in English is {self.names.english_family}: --font_name_en gives it another")
         traces.remove()
         return 1 if traces.errors else 0
 
-    def _space(self, character: str) -> int:
-        known = ord(character) in self.frame.advances or character == "\u3000"
-        return self.frame.advance(character)[0] if known else self.frame.units_per_em // 4
+    def _spaces(self) -> dict[str, int]:
+        """The advances of the spaces that a new font has beside the drawings."""
+        source = self.frame.spacing
+        return {
+            space: source.place(space, 0, 0).advance
+            if ord(space) in source.advances or space == "\u3000"
+            else self.frame.units_per_em // 4
+            for space in SPACES
+            if space not in self.images
+        }
 
 
 def flags_from(args: argparse.Namespace) -> argparse.Namespace:

@@ -1,38 +1,39 @@
-"""Where drawings belong in a font: the inverse of the placement in training, and the advances of the source font."""
+"""Where drawings belong in a font: the inverse of the placement in training, advances, and vertical origins."""
 
-import math
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
-
-from fontTools.pens.boundsPen import BoundsPen
-from fontTools.ttLib import TTFont
 
 from utils.charset import is_han
 from utils.cli import UserError
-from utils.font_build import Metrics, OutlinedGlyph
+from utils.font_build import OutlinedGlyph
+from utils.font_complete import Base
+from utils.font_files import em_bottom, unicode_cmap
+from utils.font_spacing import BaseSpacing, SourceSpacing, Spacing
 from utils.jobs import framed_font, source_font
 from utils.labels import Label, heaviest, labels_of
 from utils.render import GlyphRenderer, Placement
 from utils.traces import Contours, calls_of
 from utils.vectorize import Lattice
 
+LOOKED_AT = 300  # ideographs of a base whose vertical metrics tell those of all
+
+Vertical = tuple[int, int]  # advance, and how far above the baseline it begins
+
 
 @dataclass
 class Frame:
-    """How a canvas lies in the font that is made: the inverse of a placement, and the advances of the source font."""
+    """How a canvas lies in the font that is made: the inverse of a placement, the widths, the vertical metrics."""
 
     target: Placement  # of the target font's glyphs on the canvas
     units_per_em: int  # of the font that is made
-    source: GlyphRenderer
-    full_width: int  # advance of a character that is an em wide in the source font
-    vertical: tuple[int, int] | None  # advance and origin of a full-width character, where the base has them
+    spacing: Spacing
+    vertical: Callable[[str], Vertical | None] = lambda _: None  # of a character; None where the em box tells
+    rise: int = 0  # units that the baseline is higher in the target font's em than in that of the font that is made
+    overrun: list[str] = field(default_factory=list)  # the characters so far whose ink is beyond their advance
 
     def __post_init__(self):
-        with TTFont(self.source.path, fontNumber=self.source.index, lazy=True) as font:
-            cmap, widths = font.getBestCmap() or {}, font["hmtx"].metrics
-            self.source_units = font["head"].unitsPerEm
-            self.advances = {codepoint: widths[name][0] for codepoint, name in cmap.items() if name in widths}
-            self.metrics = Metrics.of(font)
         self.unit = self.units_per_em / self.target.em  # units of the font in a canvas of side 1
 
     @property
@@ -40,59 +41,91 @@ class Frame:
         """The whole units on the canvas, as shares of it, y downwards."""
         return Lattice(1 / self.unit, self.target.x, 1 - self.target.y)
 
-    def advance(self, character: str) -> tuple[int, float]:
-        """The advance of a character, and how far to the right of its place on the canvas its origin is."""
-        own = self.advances.get(ord(character), self.source_units)
-        if own == self.source_units or is_han(ord(character)):
-            return self.full_width, 0.0
-        placement = self.source.placement
-        scale = placement.em / placement.units_per_em * self.unit
-        return round(own * scale), (placement.x - self.target.x) * self.unit
-
     def glyph(self, character: str, contours: Contours) -> OutlinedGlyph:
         """A traced glyph in font units."""
-        advance, origin = self.advance(character)
+        found = OutlinedGlyph(character, 0, self._calls(contours, 0))
+        left, _, right, _ = found.bounds()
+        advance, shift = self.spacing.place(character, left, right)
+        calls = self._calls(contours, shift) if shift else found.calls
+        if left + shift < 0 or right + shift > advance:
+            self.overrun.append(character)
+        height, top = self.vertical(character) or (None, None)
+        return OutlinedGlyph(character, advance, calls, height, top)
 
+    def _calls(self, contours: Contours, shift: int) -> list[tuple[str, tuple]]:
         def place(x: float, y: float) -> tuple[int, int]:
-            return round((x - self.target.x) * self.unit - origin), round((1 - y - self.target.y) * self.unit)
+            across, up = (x - self.target.x) * self.unit, (1 - y - self.target.y) * self.unit
+            return round(across) + shift, round(up) + self.rise
 
-        height, top = self.vertical or (None, None)
-        return OutlinedGlyph(character, advance, calls_of(contours, place), height, top)
+        return calls_of(contours, place)
 
 
-def find_frame(src_font: str | None, label: Label, config: dict[str, Any] | None, base: TTFont | None) -> Frame:
+def find_frame(src_font: str | None, label: Label, config: dict[str, Any] | None, base: Base | None) -> Frame:
     """Where drawings of a label belong, in a font of their own or in `base`; `src_font` is what they were drawn from.
 
     Raises:
         UserError: when the experiment does not tell, or its fonts are gone.
     """
     known = config["data"] if config else {}
+    record: dict[str, Any] = {}
     if known.get("kind") == "fonts":
         source = source_font(src_font, known["src_font"])
         labels_of([label], False, known["labels"])
-        target = Placement(**known["targets"][heaviest(label)]["placement"])
+        record = known["targets"][heaviest(label)]
+        target = Placement(**record["placement"])
     elif src_font:
         source = framed_font(src_font, known.get("frame"))
         target = source.placement
     else:
         raise UserError("what the glyphs' advances are is not recorded: name the source font with --src_font")
     if base is None:
-        with TTFont(source.path, fontNumber=source.index, lazy=True) as font:
-            units = font["head"].unitsPerEm
-        return Frame(target, units, source, units, None)
-    units = base["head"].unitsPerEm
-    han = next((name for codepoint, name in base.getBestCmap().items() if is_han(codepoint)), None)
-    full_width = base["hmtx"].metrics[han][0] if han else units
-    return Frame(target, units, source, full_width, vertical_of(base, han))
+        units = source.placement.units_per_em
+        # The new font has the metrics of the source: what stands in the target's em box is to stand in the source's.
+        rise, width = 0, None
+        own = em_box_of(record)
+        if own is not None:
+            rise, width = source.em_bottom - round(own[0] * units), round(own[1] * units)
+        return Frame(target, units, SourceSpacing(source, target, units, width), vertical_metrics(source), rise)
+    units = base.font["head"].unitsPerEm
+    spacing = BaseSpacing(base.font, base.glyphs, SourceSpacing(source, target, units))
+    usual = usual_vertical(base.glyphs)
+    rise = em_bottom(base.font) if "folder" in record else 0  # drawings have an em box alone, and no baseline
+    return Frame(target, units, spacing, lambda _: usual, rise)
 
 
-def vertical_of(base: TTFont, name: str | None) -> tuple[int, int] | None:
-    """Vertical advance and origin of a glyph, where a font has vertical metrics."""
-    if name is None or "vmtx" not in base:
+def em_box_of(record: dict[str, Any]) -> tuple[float, float] | None:
+    """Where the em box of a recorded target begins, and how wide its ideographs are, in ems; None if not recorded."""
+    if "folder" in record:
+        return 0.0, 1.0
+    if not {"em_bottom", "full_width"} <= record.keys():
         return None
-    height, bearing = base["vmtx"].metrics[name]
-    if "VORG" in base:
-        return height, base["VORG"][name]
-    pen = BoundsPen(base.getGlyphSet())
-    base.getGlyphSet()[name].draw(pen)
-    return height, bearing + math.ceil(pen.bounds[3]) if pen.bounds else base["hhea"].ascent
+    units = record["placement"]["units_per_em"]
+    return record["em_bottom"] / units, record["full_width"] / units
+
+
+def vertical_metrics(glyphs: GlyphRenderer) -> Callable[[str], Vertical | None]:
+    """What gives the vertical metrics of a font's characters, in its units; None for those that have none."""
+    with glyphs.files[0].open() as font:
+        if "vmtx" not in font:
+            return lambda _: None
+        cmap, metrics, origins = unicode_cmap(font) or {}, font["vmtx"].metrics, font.get("VORG")
+
+    def vertical(character: str) -> Vertical | None:
+        name, box = cmap.get(ord(character)), glyphs.ink_box(character)
+        if name not in metrics or box is None:
+            return None
+        height, bearing = metrics[name]
+        if origins is not None:
+            return height, origins[name]
+        placement = glyphs.placement
+        return height, bearing + round((box[3] - placement.y) / placement.em * placement.units_per_em)
+
+    return vertical
+
+
+def usual_vertical(glyphs: GlyphRenderer) -> Vertical | None:
+    """The commonest vertical metrics of a font's ideographs; None where it has none."""
+    known = [chr(codepoint) for codepoint in glyphs.codepoints() if is_han(codepoint)]
+    found = Counter(map(vertical_metrics(glyphs), known[:: max(1, len(known) // LOOKED_AT)]))
+    del found[None]
+    return found.most_common(1)[0][0] if found else None

@@ -34,6 +34,8 @@ class GlyphImages:
         UserError: when the folder holds no glyph that can be used.
     """
 
+    placeholders: frozenset[str] = frozenset()  # every image was drawn
+
     def __init__(self, folder: str, placement: Placement | None = None):
         self.spec = folder
         self.path = Path(folder)

@@ -1,9 +1,11 @@
 """Pixels in and out: the only code that maps [-1, 1] to 8 bit and back, and that reads and writes pictures."""
 
 import io
+import itertools
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -15,6 +17,7 @@ from utils.files import write_whole
 
 DARK = 128  # a grey level below it is ink
 GAP = 4  # pixels between the cells of a sheet
+CAPTION = 14  # pixels of a character of a caption, where Pillow's font lacks it
 PAPER, INK, RULE = 255, 0, 200
 READABLE = ("PNG", "JPEG", "TIFF", "BMP")
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
@@ -115,11 +118,25 @@ def write_atomic(image: Image.Image, path: Path) -> None:
     write_whole(path, content.getvalue())
 
 
-def save_sheet(columns: dict[str, np.ndarray], path: Path, blocks: int = 3, caption: Sequence[str] = ()) -> None:
+class Letters(Protocol):
+    """A font that draws what Pillow's own has not: `GlyphRenderer` is one."""
+
+    def covers(self, character: str) -> bool: ...
+
+    def render(self, character: str, image_size: int) -> np.ndarray: ...
+
+
+def save_sheet(
+    columns: dict[str, np.ndarray],
+    path: Path,
+    blocks: int = 3,
+    caption: Sequence[str] = (),
+    letters: Letters | None = None,
+) -> None:
     """Draw glyphs side by side: one row a glyph, one column a kind, `blocks` rows beside each other.
 
     `columns` maps a heading to uint8 [N, S, S] or [N, S, S, 3], the same N in each; `caption`
-    lines stand above. The headings are ASCII.
+    lines stand above, those of their characters that are not ASCII as `letters` draws them. The headings are ASCII.
     """
     headings, images = list(columns), [pixels if pixels.ndim == 4 else pixels[..., None] for pixels in columns.values()]
     count, size = images[0].shape[:2]
@@ -131,7 +148,7 @@ def save_sheet(columns: dict[str, np.ndarray], path: Path, blocks: int = 3, capt
     sheet = Image.new("RGB", (block_width * blocks, top + rows * cell), (PAPER,) * 3)
     draw = ImageDraw.Draw(sheet)
     for number, text in enumerate(caption):
-        draw.text((GAP, number * line), text, fill=(INK,) * 3)
+        draw_caption(sheet, (GAP, number * line), text, letters)
     for block in range(blocks):
         left = block * block_width
         if block:
@@ -142,3 +159,17 @@ def save_sheet(columns: dict[str, np.ndarray], path: Path, blocks: int = 3, capt
                 pixels = np.broadcast_to(images[column][block * rows + row], (size, size, 3))
                 sheet.paste(Image.fromarray(np.ascontiguousarray(pixels)), (left + column * cell, top + row * cell))
     write_atomic(sheet, path)
+
+
+def draw_caption(sheet: Image.Image, place: tuple[int, int], text: str, letters: Letters | None) -> None:
+    """Write a line of text; a character that neither Pillow's font nor `letters` has is named by its code point."""
+    draw, (x, y) = ImageDraw.Draw(sheet), place
+    for is_ascii, run in itertools.groupby(text, str.isascii):
+        for part in ["".join(run)] if is_ascii else run:
+            if is_ascii or letters is None or not letters.covers(part):
+                known = part if is_ascii else f"U+{ord(part):04X}"
+                draw.text((x, y), known, fill=(INK,) * 3)
+                x += round(draw.textlength(known))
+            else:
+                sheet.paste(Image.fromarray(letters.render(part, CAPTION)), (x, y))
+                x += CAPTION

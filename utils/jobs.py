@@ -9,8 +9,8 @@ from utils.cli import UserError, abbreviate, say
 from utils.dataset import PairData
 from utils.drawing import Drawing, plan, plan_records
 from utils.experiment import data_from_config
-from utils.font_complete import missing_from, open_base
-from utils.font_data import open_recorded
+from utils.font_complete import missing_from
+from utils.font_data import open_recorded, placeholder_line
 from utils.labels import labels_of
 from utils.record_data import RecordData, open_records
 from utils.render import GlyphRenderer, place_in_frame
@@ -24,6 +24,11 @@ class Job(NamedTuple):
     drawings: list[Drawing]
     failed: tuple[dict, ...] = ()  # manifest entries of what can't be drawn at all
     scored: bool = True  # whether the drawings are to be compared with the truth
+
+    def characters(self) -> str:
+        """The characters that are drawn; none of records, which have no names."""
+        keys = (item.key for item in self.drawings)
+        return unique(key for key in keys if isinstance(key, str) and self.source.covers(key))
 
 
 def choose_job(args: argparse.Namespace, config: dict, folder: Path) -> Job:
@@ -101,10 +106,14 @@ def choose_characters(args: argparse.Namespace) -> str | None:
         return characters
     if characters is None:
         raise UserError("--missing: of which characters? name a --charset, or --src_txt")
-    missing = missing_from(open_base(args.missing), characters)
+    font = GlyphRenderer(args.missing)
+    missing = missing_from(font, characters)
     if not missing:
         raise UserError(f"{args.missing} has all {len(characters)} characters: there is nothing to draw")
-    say(f"{args.missing} lacks {len(missing)} of {len(characters)} characters: {abbreviate(missing)}")
+    say(
+        f"{args.missing} lacks {len(missing)} of {len(characters)} characters: {abbreviate(missing)}",
+        placeholder_line(args.missing, [c for c in missing if c in font.placeholders]),
+    )
     return missing
 
 

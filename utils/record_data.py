@@ -5,7 +5,7 @@ They come as the train.obj and val.obj of earlier ports, or as a folder of such 
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -16,11 +16,19 @@ from PIL import Image
 from tqdm import tqdm
 
 from utils.cli import UserError, left_out_lines
-from utils.dataset import Pair, PairData, split_held_out
+from utils.dataset import (
+    Pair,
+    PairData,
+    choose_validation,
+    sample_held_out,
+    sample_validation,
+    split_held_out,
+)
 from utils.images import EXTENSIONS, ink_box, read_image, resample
 from utils.obj_format import HIGHEST_LABEL, ObjFile, read_obj
 from utils.render import Box, Movement, frame_of
 
+BY_HASH = "hash"  # in config.json: how records are held out
 FRAME_GLYPHS = 300  # source glyphs that the frame is measured on
 
 
@@ -100,12 +108,24 @@ class RecordData(PairData):
         UserError: when no record can be used.
     """
 
-    def __init__(self, train: Records, val: Records | None, channels: int, split_ratio: float = 0, seed: int = 0):
+    placeholders: frozenset[str] = frozenset()  # every picture was drawn
+
+    def __init__(
+        self,
+        train: Records,
+        val: Records | None,
+        channels: int,
+        split_ratio: float = 0,
+        seed: int = 0,
+        by_hash: bool = True,
+    ):
         self.files = [train] if val is None else [train, val]
         self.path = train.path  # what was asked for: the file, or a folder with train.obj
+        self.by_hash = by_hash
         self.channels, self.split_ratio, self.seed = channels, split_ratio, seed
         self.dropped: dict[int, str] = {}
         self._places: dict[int, tuple[int, int]] = {}  # key -> file, index
+        self._sources: dict[int, str] = {}  # key -> digest of the source glyph, which stands for the character
         digest = hashlib.sha256()
         for which, file in enumerate(self.files):
             self._check(which, file, digest)
@@ -116,8 +136,22 @@ class RecordData(PairData):
             raise UserError(f"{train.path} holds no pair of pictures{reason}")
         self.train_keys = [key for key in self._places if key > 0]
         self.held_out_keys = [key for key in self._places if key < 0]
-        if not self.held_out_keys:
-            self.train_keys, self.held_out_keys = split_held_out(self.train_keys, split_ratio, seed)
+        if not self.held_out_keys and by_hash:
+            _, held_out = split_held_out(list(self._sources.values()), split_ratio, seed)
+            self.held_out_keys = self._showing(held_out)
+            self.train_keys = [key for key in self.train_keys if key not in set(self.held_out_keys)]
+        elif not self.held_out_keys:
+            self.train_keys, self.held_out_keys = sample_held_out(self.train_keys, split_ratio, seed)
+
+    def _showing(self, sources: Collection[str]) -> list[int]:
+        """The keys of the records to train on with these source glyphs, whatever their labels."""
+        wanted = set(sources)
+        return [key for key in self.train_keys if self._sources[key] in wanted]
+
+    def validation_keys(self, ratio: float, seed: int) -> set[int]:
+        if not self.by_hash:
+            return sample_validation(self.train_keys, ratio, seed)
+        return set(self._showing(choose_validation([self._sources[key] for key in self.train_keys], ratio, seed)))
 
     def _check(self, which: int, file: Records, digest: Any) -> None:
         """Read every picture once: what is damaged is found before the training, not in its middle."""
@@ -127,15 +161,18 @@ class RecordData(PairData):
         for index, number in enumerate(bar):
             try:
                 content = file.read(index)
-                split_picture(content, self.channels)
+                source, _ = split_picture(content, self.channels)
             except UserError as error:
                 self.dropped[sign * number] = str(error)
                 continue
             self._places[sign * number] = which, index
+            self._sources[sign * number] = hashlib.sha256(source.tobytes()).hexdigest()
             digest.update(b"%d %d " % (file.labels[index], len(content)) + content)
 
     @classmethod
-    def open(cls, path: Path, channels: int, split_ratio: float = 0, seed: int = 0) -> "RecordData":
+    def open(
+        cls, path: Path, channels: int, split_ratio: float = 0, seed: int = 0, by_hash: bool = True
+    ) -> "RecordData":
         """The train.obj and perhaps val.obj of a folder, or else its pictures; or a single .obj file.
 
         Raises:
@@ -143,8 +180,8 @@ class RecordData(PairData):
         """
         train, val = path / "train.obj", path / "val.obj"
         if not train.is_file():
-            return cls(open_records(path), None, channels, split_ratio, seed)
-        data = cls(read_obj(train), read_obj(val) if val.is_file() else None, channels, split_ratio, seed)
+            return cls(open_records(path), None, channels, split_ratio, seed, by_hash)
+        data = cls(read_obj(train), read_obj(val) if val.is_file() else None, channels, split_ratio, seed, by_hash)
         data.path = path
         return data
 
@@ -155,7 +192,8 @@ class RecordData(PairData):
         Raises:
             UserError: when it is gone or has changed.
         """
-        opened = cls.open(Path(path or data["path"]), data["channels"], data["split_ratio"], data["seed"])
+        where, by_hash = Path(path or data["path"]), data.get("split") == BY_HASH
+        opened = cls.open(where, data["channels"], data["split_ratio"], data["seed"], by_hash)
         if opened.digest != data["sha256"]:
             raise UserError(f"{opened.path} is not the data of the training: its content is another")
         return opened
@@ -221,6 +259,7 @@ class RecordData(PairData):
             "channels": self.channels,
             "split_ratio": self.split_ratio,
             "seed": self.seed,
+            **({"split": BY_HASH} if self.by_hash else {}),
             "labels": self.labels,
             "frame": self.frame,
             "pairs": len(self._places),

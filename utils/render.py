@@ -5,19 +5,18 @@ FreeType straight into the canvas, so that a glyph is drawn alike in training an
 """
 
 import ctypes
+import functools
 import hashlib
-import itertools
 import logging
 import os
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from statistics import median
 from typing import NamedTuple
 
 import freetype
 import numpy as np
-from fontTools.ttLib import TTFont
 from freetype.raw import (
     FT_PIXEL_MODE_GRAY,
     FT_BBox,
@@ -29,15 +28,18 @@ from freetype.raw import (
     FT_Outline_Translate,
 )
 
+from utils.charset import is_han
 from utils.cli import UserError, abbreviate
+from utils.font_files import OpenFont, em_bottom, font_files, glyph_data
 
 # What fontTools finds odd in a font that can be read all the same is no line for the user.
 logging.getLogger("fontTools").addHandler(logging.NullHandler())
 
 Box = tuple[float, float, float, float]  # left, bottom, right, top on a canvas of side 1, y upwards
 
-BUNDLED = Path(__file__).parent / "samples"
 EM_SHARE = 0.86  # of the canvas; the rest is margin, so that overshooting strokes are not clipped
+MEASURED = 300  # ideographs that tell the advance of all
+FEWEST_SHARING = 5  # Han characters with one outline: it is that of none of them. Compatibility forms make up to four
 LOAD_FLAGS = freetype.FT_LOAD_NO_SCALE | freetype.FT_LOAD_NO_HINTING | freetype.FT_LOAD_NO_BITMAP
 
 
@@ -70,45 +72,24 @@ class Placement:
         return Placement(self.units_per_em, self.em * move.scale, x + move.dx, y + move.dy)
 
 
-def split_spec(spec: str) -> tuple[Path, int]:
-    """The file and face index of `font.ttf`, `fonts.ttc#3` or `bundled:target.ttf`.
-
-    Raises:
-        UserError: when there is no such file or the index is not a number.
-    """
-    if spec.startswith("bundled:"):
-        path = BUNDLED / Path(spec.removeprefix("bundled:")).name
-        if not path.is_file():
-            raise UserError(f"font {spec}: no such font is bundled")
-        return path, 0
-    path, index = Path(spec), "0"
-    if not path.is_file() and "#" in spec:
-        name, _, index = spec.rpartition("#")
-        path = Path(name)
-    if not path.is_file():
-        raise UserError(f"font {path}: no such file")
-    if not (index.isascii() and index.isdigit()):
-        raise UserError(f"font {spec}: '{index}' after # is not the number of a font in the collection")
-    return path, int(index)
-
-
 class GlyphRenderer:
     """Renders characters of one font on square canvases.
 
-    `spec` is a .ttf or .otf file, or a .ttc file with `#index`. Without a `placement` the font's
-    em box (OS/2 typographic metrics; hhea where these don't span an em) is centred on the canvas.
-    Instances can be pickled, and used after a fork: each process opens the file for itself.
+    `spec` is a .ttf, .otf, .woff or .woff2 file, a .ttc file with `#index`, or the slices of a font, joined with `+` or
+    named by a pattern. Without a `placement` the font's em box (`em_bottom`) is centred on the canvas.
+    Instances can be pickled, and used after a fork: each process opens the files for itself.
 
     Raises:
-        UserError: when the file is missing, no font, or has no outlines.
+        UserError: when a file is missing, no font, or has no outlines.
     """
 
     def __init__(self, spec: str, placement: Placement | None = None):
         self.spec = spec
-        self.path, self.index = split_spec(spec)
-        self._opened: tuple[int, freetype.Face] | None = None
+        self.files = font_files(spec)
+        self.path, self.index = self.files[0].path, self.files[0].index
+        self._opened: tuple[int, list[OpenFont]] | None = None
         try:
-            if not self.face.is_scalable:
+            if not all(font.face.is_scalable for font in self._fonts):
                 raise UserError(f"font {spec} has bitmaps only, no outlines")
             self.placement = placement or self._em_placement()
         except UserError:
@@ -122,10 +103,20 @@ class GlyphRenderer:
         return self.__dict__ | {"_opened": None}
 
     @property
-    def face(self) -> freetype.Face:
+    def _fonts(self) -> list[OpenFont]:
         if self._opened is None or self._opened[0] != os.getpid():
-            self._opened = os.getpid(), freetype.Face(str(self.path), index=self.index)
+            self._opened = os.getpid(), [OpenFont(file) for file in self.files]
         return self._opened[1]
+
+    @property
+    def face(self) -> freetype.Face:
+        """FreeType's face of the font, of its first slice."""
+        return self._fonts[0].face
+
+    @property
+    def is_symbolic(self) -> bool:
+        """Whether the font numbers its characters as symbols, which does not tell which they are."""
+        return all(font.symbolic for font in self._fonts)
 
     @property
     def name(self) -> str:
@@ -140,37 +131,75 @@ class GlyphRenderer:
         which = f", font {self.index} of {count}: choose with #0 to #{count - 1}" if count > 1 else ""
         if self.face.has_multiple_masters:
             which += f", a variable font, as it is{self._where_in_its_variations()}"
+        if len(self.files) > 1:
+            which += f" and {len(self.files) - 1} more slices"
         return f"{self.name}, from {self.path.name}{which}"
 
     def _where_in_its_variations(self) -> str:
         try:
-            with TTFont(self.path, fontNumber=self.index, lazy=True) as font:
+            with self.files[0].open() as font:
                 axes = " ".join(f"{axis.axisTag} {axis.defaultValue:g}" for axis in font["fvar"].axes)
         # As above: what is raised for a damaged table is no closed set. The glyphs can be drawn all the same.
         except Exception:
             return ""
         return f" at {abbreviate(axes, 60)}"
 
+    @functools.cached_property
+    def em_bottom(self) -> int:
+        """Where the font's em box begins, in units above the baseline."""
+        with self.files[0].open() as font:
+            return em_bottom(font)
+
+    @functools.cached_property
+    def full_width(self) -> int:
+        """The commonest advance of the font's ideographs, in units; the em where it has none."""
+        known = [chr(codepoint) for codepoint in self.codepoints() if is_han(codepoint)]
+        faces = map(self._load, known[:: max(1, len(known) // MEASURED)])
+        counts = Counter(face.glyph.advance.x for face in faces if face is not None)
+        return counts.most_common(1)[0][0] if counts else self.placement.units_per_em
+
     def _em_placement(self) -> Placement:
-        with TTFont(self.path, fontNumber=self.index, lazy=True) as font:
-            units_per_em, typo, hhea = font["head"].unitsPerEm, font.get("OS/2"), font["hhea"]
-        if units_per_em < 16:
-            raise UserError(f"font {self.spec} has {units_per_em} units per em: at least 16 are needed")
-        descender = hhea.descent
-        if typo is not None and typo.sTypoAscender - typo.sTypoDescender == units_per_em:
-            descender = typo.sTypoDescender
-        elif hhea.ascent - hhea.descent != units_per_em:  # neither spans an em: centre what hhea spans
-            descender = round((hhea.ascent + hhea.descent - units_per_em) / 2)
-        return Placement.centred(units_per_em, descender)
+        units = [font.face.units_per_EM for font in self._fonts]
+        if units[0] < 16:
+            raise UserError(f"font {self.spec} has {units[0]} units per em: at least 16 are needed")
+        if len(set(units)) > 1:
+            raise UserError(f"font {self.spec}: these are no slices of one font, their units per em differ: {units}")
+        return Placement.centred(units[0], self.em_bottom)
 
     def codepoints(self) -> list[int]:
         """The code points of the font's cmap, whether their glyphs have ink or not."""
-        # A damaged cmap may count beyond the last code point, up to 2^32.
-        known = itertools.takewhile(lambda pair: pair[0] <= 0x10FFFF, self.face.get_chars())
-        return [codepoint for codepoint, glyph in known if glyph]
+        return sorted({codepoint for font in self._fonts for codepoint in font.characters()})
+
+    @functools.cached_property
+    def placeholders(self) -> frozenset[str]:
+        """Han characters that the font only seems to have: FEWEST_SHARING or more of them have one outline.
+
+        Such are the boxes that stand for what nobody drew. The bytes of glyphs are compared, not their pictures.
+        """
+        sharing: defaultdict[bytes, list[str]] = defaultdict(list)
+        try:
+            for file, opened in zip(self.files, self._fonts, strict=True):
+                characters = opened.characters()
+                with file.open() as font:
+                    data = glyph_data(font)
+                    for codepoint, glyph in characters.items():
+                        if is_han(codepoint):
+                            sharing[data(glyph)].append(chr(codepoint))
+        # As above: what is damaged may be what tells glyphs apart, and then all count as drawn.
+        except Exception:
+            return frozenset()
+        shared = (characters for characters in sharing.values() if len(characters) >= FEWEST_SHARING)
+        return frozenset(c for characters in shared if self._has_ink(characters[0]) for c in characters)
 
     def covers(self, character: str) -> bool:
-        """Whether the font has the character: in its cmap, and with an outline that is not empty."""
+        """Whether the font has the character: in its cmap, with an outline that is not empty and no placeholder."""
+        return self._has_ink(character) and character not in self.placeholders
+
+    def covered(self) -> str:
+        """All characters that the font covers."""
+        return "".join(filter(self.covers, map(chr, self.codepoints())))
+
+    def _has_ink(self, character: str) -> bool:
         try:
             return self.ink_box(character) is not None
         except freetype.FT_Exception:
@@ -178,10 +207,11 @@ class GlyphRenderer:
 
     def ink_box(self, character: str) -> Box | None:
         """Left, bottom, right, top of the ink on a canvas of side 1, y upwards; None without ink."""
-        if not self._load(character):
+        face = self._load(character)
+        if face is None:
             return None
         box = FT_BBox()
-        if FT_Outline_Get_BBox(ctypes.byref(self.face.glyph.outline._FT_Outline), ctypes.byref(box)):
+        if FT_Outline_Get_BBox(ctypes.byref(face.glyph.outline._FT_Outline), ctypes.byref(box)):
             return None
         if box.xMax <= box.xMin or box.yMax <= box.yMin:
             return None
@@ -198,13 +228,15 @@ class GlyphRenderer:
         box = self.ink_box(character)
         return box is not None and (min(box) < 0 or max(box) > 1)
 
-    def _load(self, character: str) -> bool:
-        """Load a glyph's outline in font units into the face's slot; False when there is none."""
-        index = self.face.get_char_index(ord(character))
-        if index == 0:
-            return False
-        self.face.load_glyph(index, LOAD_FLAGS)
-        return self.face.glyph.outline.n_points > 0
+    def _load(self, character: str) -> freetype.Face | None:
+        """The face that has the character's outline, in font units, in its slot; None when there is none."""
+        for font in self._fonts:
+            index = font.glyph_of(character)
+            if index:
+                font.face.load_glyph(index, LOAD_FLAGS)
+                if font.face.glyph.outline.n_points > 0:
+                    return font.face
+        return None
 
     def render(self, character: str, image_size: int, move: Movement | None = None) -> np.ndarray:
         """The character, moved or as it is placed, as uint8 [image_size, image_size], ink 0 on paper 255.
@@ -214,16 +246,17 @@ class GlyphRenderer:
         """
         name = f"{character} (U+{ord(character):04X})"
         try:
-            if not self._load(character):
+            face = self._load(character)
+            if face is None:
                 raise UserError(f"font {self.spec} lacks {name}")
-            return 255 - self._ink(image_size, move)
+            return 255 - self._ink(face, image_size, move)
         except freetype.FT_Exception as error:
             raise UserError(f"font {self.spec} is damaged: {name} can't be drawn: {error}") from error
 
-    def _ink(self, image_size: int, move: Movement | None) -> np.ndarray:
-        """The outline in the face's slot as uint8 [image_size, image_size], ink 255; it is moved in the slot."""
+    def _ink(self, face: freetype.Face, image_size: int, move: Movement | None) -> np.ndarray:
+        """The outline in a face's slot as uint8 [image_size, image_size], ink 255; it is moved in the slot."""
         placement = self.placement.moved(move) if move else self.placement
-        outline = ctypes.byref(self.face.glyph.outline._FT_Outline)
+        outline = ctypes.byref(face.glyph.outline._FT_Outline)
         pixels = 64 * image_size  # FreeType counts 64ths of a pixel, and factors in 65536ths
         scale = round(placement.em / placement.units_per_em * pixels * 65536)
         FT_Outline_Transform(outline, ctypes.byref(FT_Matrix(scale, 0, 0, scale)))
@@ -243,18 +276,20 @@ class GlyphRenderer:
         return ink
 
     def sha256(self) -> str:
-        """The SHA-256 of the font file, in hexadecimal; in a collection, of the file and the index after the first."""
-        which = f"#{self.index}".encode() if self.index else b""
-        return hashlib.sha256(self.path.read_bytes() + which).hexdigest()
+        """The SHA-256 of the font file, in hexadecimal; of slices, that of theirs."""
+        digests = [file.sha256() for file in self.files]
+        return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
 
     def describe(self) -> dict:
         """What config.json keeps of the font: file, name, SHA-256, placement."""
-        spec = self.spec if self.spec.startswith("bundled:") else f"{self.path.resolve()}#{self.index}"
+        places = [f"{file.path.resolve()}#{file.index}".removesuffix("#0") for file in self.files]
         return {
-            "spec": spec.removesuffix("#0"),
+            "spec": self.spec if self.spec.startswith("bundled:") else "+".join(places),
             "name": self.name,
             "sha256": self.sha256(),
             "placement": asdict(self.placement),
+            "em_bottom": self.em_bottom,
+            "full_width": self.full_width,
         }
 
 

@@ -1,5 +1,6 @@
 """What config.json must hold: it may have been edited, damaged, or come from a stranger."""
 
+import itertools
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -25,6 +26,13 @@ class Number:
         return f"{kind} of {self.low} or more" if self.high == MOST else f"{kind} from {self.low} to {self.high}"
 
 
+@dataclass(frozen=True)
+class Maybe:
+    """What need not be there: older experiments lack it."""
+
+    shape: Any
+
+
 COUNT = Number(0, MOST, whole=True)
 PLACEMENT = {
     "units_per_em": Number(1, 65535, whole=True),
@@ -32,7 +40,10 @@ PLACEMENT = {
     "x": Number(-16, 16),
     "y": Number(-16, 16),
 }
-FONT = {"spec": str, "name": str, "sha256": str, "placement": PLACEMENT}
+FONT = {
+    **{"spec": str, "name": str, "sha256": str, "placement": PLACEMENT},
+    **{"em_bottom": Maybe(Number(-65535, 65535)), "full_width": Maybe(Number(0, 65535))},
+}
 FOLDER = {"folder": str, "name": str, "sha256": str, "placement": PLACEMENT}
 FONTS = {
     "src_font": FONT,
@@ -41,6 +52,7 @@ FONTS = {
     "charset": str,
     "train": str,
     "held_out": str,
+    "validation": Maybe(str),
     "lacking": dict,
 }
 RECORDS = {
@@ -85,8 +97,9 @@ def config_fault(config: Any) -> str | None:
 def fault(value: Any, shape: Any, where: str = "") -> str | None:
     """What is wrong with a value read from JSON, or None.
 
-    `shape` is a `Number`, a type, a constant, a dict of the keys there must be at least, a list with the
-    shape of every item, or a tuple of alternatives. `where` names the value, as in `data.labels[0]`.
+    `shape` is a `Number`, a type, a constant, a dict of the keys there must be at least, but for those that are
+    `Maybe`, a list with the shape of every item, or a tuple of alternatives. `where` names the value, as in
+    `data.labels[0]`.
     """
     if isinstance(shape, tuple):
         faults = [fault(value, alternative, where) for alternative in shape]
@@ -95,7 +108,14 @@ def fault(value: Any, shape: Any, where: str = "") -> str | None:
         if not isinstance(value, dict):
             return f"{where or 'the whole'} is no object"
         named = ((name, f"{where}.{name}".removeprefix(".")) for name in shape)
-        faults = (fault(value[name], shape[name], at) if name in value else f"{at} is missing" for name, at in named)
+
+        def fault_of(name: str, at: str) -> str | None:
+            part = shape[name]
+            if name not in value:
+                return None if isinstance(part, Maybe) else f"{at} is missing"
+            return fault(value[name], part.shape if isinstance(part, Maybe) else part, at)
+
+        faults = itertools.starmap(fault_of, named)
         return next((found for found in faults if found), None)
     if isinstance(shape, list):
         if not isinstance(value, list):

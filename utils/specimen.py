@@ -11,14 +11,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from fontTools.ttLib import TTFont
 from PIL import Image, ImageDraw, ImageFont
 
 from utils.charset import is_han, read_text, unique
 from utils.cli import Parser, UserError, add_flag, at_least, resolve, run_script, say
 from utils.files import write_whole
-from utils.font_complete import covered_by, open_base
+from utils.font_files import FontFile, one_font_file
 from utils.images import write_atomic
+from utils.render import GlyphRenderer
 
 # The beginning of the Thousand Character Classic (6th century).
 TEXT = "天地玄黃宇宙洪荒日月盈昃辰宿列張寒來暑往秋收冬藏閏餘成歲律呂調陽雲騰致雨露結為霜金生麗水玉出崑岡"
@@ -57,7 +57,7 @@ body.plain .g {{ color: inherit; }}
 def build_parser() -> Parser:
     """The command line of the specimen."""
     parser = Parser(prog="utils.specimen", description=__doc__.split("\n\n")[0])
-    parser.add_argument("font", help=".ttf or .otf file to show")
+    parser.add_argument("font", help="font to show: .ttf, .otf, .woff2, or .ttc#INDEX")
     group = parser.add_argument_group("what is shown")
 
     def flag(name: str, help_text: str, **kwargs: Any) -> None:
@@ -80,11 +80,11 @@ def main(argv: list[str] | None = None) -> int:
 def run(args: argparse.Namespace) -> int:
     """Write specimen.png and specimen.html."""
     args = resolve(args, DEFAULTS)
-    path = Path(args.font)
     if args.text is not None and args.text_file is not None:
         raise UserError("--text and --text_file are two texts: give one of them")
-    covered = covered_by(open_font(path))
-    drawn = set(covered_by(open_base(args.base))) if args.base else set()
+    file, glyphs = one_font_file(args.font), GlyphRenderer(args.font)
+    path, covered = file.path, glyphs.covered()
+    drawn = set(GlyphRenderer(args.base).covered()) if args.base else set()
     generated = "".join(c for c in covered if c not in drawn and is_shown(c))
     text = args.text if args.text is not None else read_text(Path(args.text_file)) if args.text_file else TEXT
     lacking = unique(c for c in text if c not in covered and not c.isspace())
@@ -97,20 +97,11 @@ def run(args: argparse.Namespace) -> int:
         raise UserError(f"{path} has no glyph to show")
     folder = Path(args.out_dir) if args.out_dir else path.parent
     folder.mkdir(parents=True, exist_ok=True)
-    write_atomic(picture(path, text, generated[: args.most], args.size), folder / "specimen.png")
-    page = page_of(path, text, generated[: args.most], generated, len(drawn & set(covered)))
+    write_atomic(picture(file, text, generated[: args.most], args.size), folder / "specimen.png")
+    page = page_of(file, text, generated[: args.most], generated, len(drawn & set(covered)))
     write_whole(folder / "specimen.html", page.encode())
     say(str(folder / "specimen.png"), str(folder / "specimen.html"))
     return 0
-
-
-def open_font(path: Path) -> TTFont:
-    """The font to show.
-
-    Raises:
-        UserError: when it can't be read.
-    """
-    return open_base(str(path), what="font")
 
 
 def is_shown(character: str) -> bool:
@@ -132,10 +123,10 @@ def lines_of(text: str, font: ImageFont.FreeTypeFont, width: int) -> list[str]:
     return lines
 
 
-def picture(path: Path, text: str, generated: str, size: int) -> Image.Image:
+def picture(file: FontFile, text: str, generated: str, size: int) -> Image.Image:
     """The text, then the generated glyphs one by one, these in another colour than the drawn ones."""
     marked = set(generated)
-    font, small = (ImageFont.truetype(str(path), pixels) for pixels in (size, max(8, size // 2)))
+    font, small = (file.for_pillow(pixels) for pixels in (size, max(8, size // 2)))
     width = WIDTH - 2 * MARGIN
     parts = [(font, line) for line in lines_of(text, font, width)] + [(small, "")]
     parts += [(small, line) for line in lines_of(generated, small, width) if generated]
@@ -151,22 +142,23 @@ def picture(path: Path, text: str, generated: str, size: int) -> Image.Image:
     return image
 
 
-def page_of(path: Path, text: str, shown: str, generated: str, drawn: int) -> str:
-    """The HTML page, with the font embedded: it can be sent as it is."""
+def page_of(file: FontFile, text: str, shown: str, generated: str, drawn: int) -> str:
+    """The HTML page, with the font embedded, of a collection the one that is shown: it can be sent as it is."""
     marked = set(generated)
 
     def coloured(part: str) -> str:
         spans = (f'<span class="g">{html.escape(c)}</span>' if c in marked else html.escape(c) for c in part)
         return "".join(spans).replace("\n", "<br>")
 
-    kind = "otf" if path.suffix.lower() == ".otf" else "ttf"
+    content = file.alone()
+    kind = "otf" if content.startswith(b"OTTO") else "ttf"
     texts = [f'<p class="text" style="font-size: {size}px">{coloured(text)}</p>' for size in SIZES]
     texts.append(f'<p class="text vertical" style="font-size: 28px">{coloured(text)}</p>')
     return PAGE.format(
-        title=html.escape(path.stem),
+        title=html.escape(file.path.stem),
         kind=kind,
         format={"otf": "opentype", "ttf": "truetype"}[kind],
-        data=base64.b64encode(path.read_bytes()).decode(),
+        data=base64.b64encode(content).decode(),
         generated=GENERATED,
         count_generated=len(generated),
         count_drawn=drawn,

@@ -16,7 +16,7 @@ import torch
 
 from utils import checkpoint
 from utils.cli import UserError, say
-from utils.dataset import PairData, ResumableSampler, TrainingPairs, split_validation, training_batches
+from utils.dataset import PairData, ResumableSampler, TrainingPairs, training_batches
 from utils.distributed import Ranks
 from utils.experiment import Paths
 from utils.images import save_sheet, to_float
@@ -93,7 +93,7 @@ class Trainer:
         ranks: Ranks = ALONE,
     ):
         self.model, self.data, self.options, self.paths, self.on_change = model, data, options, paths, on_change
-        trained, self.validation = split_validation(data.train_pairs, options.val_ratio, options.random_seed)
+        trained, self.validation = data.split_validation(options.val_ratio, options.random_seed)
         self.pairs = TrainingPairs(data, options.image_size, options.augment, options.random_seed, trained)
         self.examiner = Examiner(model, data, options.image_size, options.input_nc)
         self.step = 0
@@ -106,7 +106,7 @@ class Trainer:
 
     def validation_line(self) -> str | None:
         """The line that says how many characters choose the best checkpoint."""
-        count = len({key for _, key in self.validation})
+        count = len(self.data.validation_keys(self.options.val_ratio, self.options.random_seed))
         return f"{count} of these choose the best checkpoint, and are not trained on" if count else None
 
     def check_disk(self) -> None:

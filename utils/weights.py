@@ -11,8 +11,10 @@ import torch
 
 from utils import checkpoint
 from utils.cli import UserError
-from utils.dataset import PairData
+from utils.dataset import PairData, sample_validation
 from utils.experiment import Paths, read_config
+from utils.font_data import Earlier
+from utils.options import recorded
 
 ARCHITECTURE = (
     *("image_size", "input_nc", "ngf", "ndf", "embedding_num", "embedding_dim", "norm_type", "up_mode"),
@@ -183,6 +185,7 @@ class Pretrained:
     generator: dict[str, torch.Tensor]
     shadow: dict[str, torch.Tensor]  # what EMA starts from
     discriminator: dict[str, torch.Tensor] | None
+    earlier: Earlier | None = None  # the characters they were trained on, as far as known
 
     def for_labels(self, data: PairData, embedding_num: int) -> tuple["Pretrained", list[str]]:
         """The same for the labels of `data`: known ones keep their rows, new ones start from the mean of those trained.
@@ -218,6 +221,17 @@ class Pretrained:
             discriminator=self.discriminator and relabel(self.discriminator),
         )
         return new, said
+
+
+def earlier_of(config: dict[str, Any]) -> Earlier:
+    """What an experiment with fonts was trained on, as its config.json tells."""
+    data, training = config["data"], recorded(config)
+    validation = data.get("validation")
+    if validation is None:
+        ratio, seed = training["val_ratio"], training["random_seed"]
+        validation = "".join(sorted(sample_validation(set(data["train"]), ratio, seed)))
+    digests = [target["sha256"] for target in data["targets"]]
+    return Earlier(data["train"], data["held_out"], validation, data["labels"], digests)
 
 
 def _companions(weights: Weights) -> tuple[dict[str, torch.Tensor] | None, dict[str, torch.Tensor] | None]:
@@ -288,6 +302,7 @@ def read_pretrained(
             generator=weights.state_dict,
             shadow=shadow,
             discriminator=discriminator,
+            earlier=earlier_of(config) if from_fonts else None,
         ),
         said,
     )
