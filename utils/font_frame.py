@@ -105,14 +105,18 @@ def em_box_of(record: dict[str, Any]) -> tuple[float, float] | None:
 
 def vertical_metrics(glyphs: GlyphRenderer) -> Callable[[str], Vertical | None]:
     """What gives the vertical metrics of a font's characters, in its units; None for those that have none."""
-    with glyphs.files[0].open() as font:
-        if "vmtx" not in font:
-            return lambda _: None
-        cmap, metrics, origins = unicode_cmap(font) or {}, font["vmtx"].metrics, font.get("VORG")
+    try:
+        with glyphs.files[0].open() as font:
+            cmap, origins = unicode_cmap(font) or {}, font.get("VORG")
+            metrics = font["vmtx"].metrics if "vmtx" in font else {}
+    # What fontTools raises for a damaged table is no closed set. The font can be set horizontally all the same.
+    except Exception:
+        return lambda _: None
 
     def vertical(character: str) -> Vertical | None:
-        name, box = cmap.get(ord(character)), glyphs.ink_box(character)
-        if name not in metrics or box is None:
+        name = cmap.get(ord(character))
+        box = glyphs.ink_box(character) if name in metrics and glyphs.covers(character) else None
+        if name is None or box is None:
             return None
         height, bearing = metrics[name]
         if origins is not None:

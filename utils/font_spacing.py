@@ -130,7 +130,7 @@ class BaseSpacing:
             known = self.kinds.get(kind, [])
             found = []
             for codepoint in known[:: max(1, len(known) // MEASURED)]:
-                box = self.glyphs.ink_box(chr(codepoint))
+                box = self.glyphs.ink_box(chr(codepoint)) if self.glyphs.covers(chr(codepoint)) else None
                 if box is not None:
                     left, right = (round(edge * self.units_per_em) for edge in (box[0], box[2]))
                     found.append((left, self.advances[codepoint] - right))

@@ -154,9 +154,16 @@ class GlyphRenderer:
     def full_width(self) -> int:
         """The commonest advance of the font's ideographs, in units; the em where it has none."""
         known = [chr(codepoint) for codepoint in self.codepoints() if is_han(codepoint)]
-        faces = map(self._load, known[:: max(1, len(known) // MEASURED)])
-        counts = Counter(face.glyph.advance.x for face in faces if face is not None)
-        return counts.most_common(1)[0][0] if counts else self.placement.units_per_em
+        advances = Counter(map(self._advance, known[:: max(1, len(known) // MEASURED)]))
+        del advances[None]
+        return advances.most_common(1)[0][0] if advances else self.placement.units_per_em
+
+    def _advance(self, character: str) -> int | None:
+        try:
+            face = self._load(character)
+        except freetype.FT_Exception:
+            return None
+        return None if face is None else face.glyph.advance.x
 
     def _em_placement(self) -> Placement:
         units = [font.face.units_per_EM for font in self._fonts]
