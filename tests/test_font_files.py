@@ -203,7 +203,7 @@ def test_placeholders_are_not_trained_on_and_are_named(tmp_path):
     assert set(data.train) == set("永字")
     assert set(data.lacking["Boxes"]) == set("甲乙丙丁戊己")
     assert any("of these Boxes has 6 only as placeholders" in line and "丁" in line for line in data.summary())
-    refused("no character is both", source, repeating(tmp_path / "u.ttf", "一二", "甲乙丙丁戊", True))
+    refused("all 5 Han ideographs that", source, repeating(tmp_path / "u.ttf", "一二", "甲乙丙丁戊", True))
 
 
 def test_an_older_experiment_keeps_the_characters_that_it_recorded(tmp_path):

@@ -250,6 +250,12 @@ def why_nothing_is_shared(source: GlyphRenderer, targets: Sequence[Target], char
             f"{source.spec} and {where} share no Han ideograph, but {len(shared)} other characters, "
             f"{abbreviate(shared, 10)}: name those to learn with --charset (a text file, or ksx1001 for Hangul)"
         )
+    boxed = own & set().union(*(target.placeholders for target in targets))
+    if boxed:
+        return (
+            f"all {len(boxed)} Han ideographs that {source.spec} and {where} share are placeholders there, one outline "
+            "for several characters: nobody drew them"
+        )
     return f"no character is both in {source.spec} and in {where}"
 
 
