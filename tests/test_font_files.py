@@ -17,7 +17,7 @@ from tests.test_font_export import boxed
 from tests.test_train_infer import run_infer
 from utils.cli import UserError
 from utils.font_complete import complete_font, open_base
-from utils.font_data import FontData
+from utils.font_data import FontData, open_recorded
 from utils.font_files import FontFile, font_files, unicode_cmap
 from utils.render import GlyphRenderer
 
@@ -145,6 +145,17 @@ def test_a_plus_joins_only_what_is_no_file_of_that_name(tmp_path):
             font_files(spec)
 
 
+def test_slices_in_a_folder_of_an_odd_name_and_in_another_order(tmp_path):
+    folder = tmp_path / "字 型[1]+a"
+    folder.mkdir()
+    parts = [make_font(folder / f"{c}.ttf", boxes(c)) for c in "永字"]
+    assert sorted(GlyphRenderer(f"{folder}/*.ttf").covered()) == sorted("永字")
+    joined = [f"{a}+{b}" for a, b in (parts, parts[::-1])]
+    assert open_recorded(GlyphRenderer(joined[0]).describe(), joined[1]).covers("字")
+    with pytest.raises(UserError, match="there are no such files"):
+        GlyphRenderer(f"{folder}/*.otf")
+
+
 def test_slices_of_several_fonts_are_refused(tmp_path):
     one = make_font(tmp_path / "a.ttf", {"一": (0, 0, 500, 500)})
     other = make_font(tmp_path / "b.ttf", {"二": (0, 0, 500, 500)}, upem=2048)
@@ -203,7 +214,34 @@ def test_placeholders_are_not_trained_on_and_are_named(tmp_path):
     assert set(data.train) == set("永字")
     assert set(data.lacking["Boxes"]) == set("甲乙丙丁戊己")
     assert any("of these Boxes has 6 only as placeholders" in line and "丁" in line for line in data.summary())
-    refused("all 5 Han ideographs that", source, repeating(tmp_path / "u.ttf", "一二", "甲乙丙丁戊", True))
+    refused("all 5 characters that are both in", source, repeating(tmp_path / "u.ttf", "一二", "甲乙丙丁戊", True))
+
+
+def test_why_nothing_is_left_is_said_of_placeholders_in_either_font(tmp_path):
+    whole = make_font(tmp_path / "s.ttf", boxes("甲乙丙丁戊永"))
+    boxed = repeating(tmp_path / "t.ttf", "一二", "甲乙丙丁戊", False)
+    charset = tmp_path / "c.txt"
+    charset.write_text("甲乙", encoding="utf-8")
+    refused("all 2 characters that are both in", whole, boxed, charset=str(charset))
+    refused("are placeholders in one of them", boxed, whole)
+    refused("all 2 characters that are both in", boxed, whole, charset=str(charset))
+
+
+def test_the_outline_of_notdef_is_that_of_no_character(tmp_path):
+    path = make_font(tmp_path / "a.ttf", boxes("永字甲"))
+    with TTFont(path) as font:
+        names = font.getGlyphOrder()
+        font["glyf"].glyphs[names[0]] = font["glyf"][names[3]]
+        font.save(path)
+    assert GlyphRenderer(str(path)).placeholders == set("甲")
+
+
+def test_several_files_with_the_same_characters_are_no_placeholders(tmp_path):
+    for number in range(6):
+        make_font(tmp_path / f"v{number}.ttf", boxes("永字"))
+    font = GlyphRenderer(str(tmp_path / "v?.ttf"))
+    assert len(font.files) == 6
+    assert sorted(font.covered()) == sorted("永字")
 
 
 def test_an_older_experiment_keeps_the_characters_that_it_recorded(tmp_path):
@@ -216,6 +254,11 @@ def test_an_older_experiment_keeps_the_characters_that_it_recorded(tmp_path):
     assert [c for _, c in data.train_pairs] == list("永字甲乙丙")
     assert [c for _, c in data.held_out_pairs] == list("丁戊")
     assert "validation" not in data.describe()
+    source_record = repeating(tmp_path / "u.ttf", "永字", "甲乙丙丁戊", False)
+    old = GlyphRenderer(str(source_record)).describe()
+    del old["em_bottom"]
+    assert open_recorded(old).covers("甲")
+    assert not open_recorded(old | {"em_bottom": -120}).covers("甲")
 
 
 def test_drawing_and_coverage_count_placeholders_as_lacking(trained, tmp_path, capsys):
@@ -261,6 +304,27 @@ def test_a_cmap_of_big5_is_read(tmp_path):
     assert set(data.train) == {c for c in codes.values() if GlyphRenderer(SOURCE).covers(c)}
     with FontFile(old.path).open() as font:
         assert set(unicode_cmap(font)) == set(map(ord, codes.values()))
+
+
+def test_a_cmap_that_is_made_up_from_glyph_names_is_not_taken_for_the_font_s_own(tmp_path):
+    """FreeType has one of Unicode as soon as a single glyph has the name of a letter."""
+    codes = {int.from_bytes(c.encode("cp950"), "big"): c for c in "人大天"}
+    path = recoded(Path(TARGET), tmp_path / "old.ttf", codes, (3, 4))
+    with TTFont(path) as font:
+        names = {name: f"g{number}" for number, name in enumerate(font.getGlyphOrder())}
+        names[font.getGlyphOrder()[3]] = "A"
+        glyphs, order = font["glyf"].glyphs, font.getGlyphOrder()
+        font["glyf"].glyphs = {names[name]: glyphs[name] for name in order}
+        font["hmtx"].metrics = {names[name]: metrics for name, metrics in font["hmtx"].metrics.items()}
+        for table in font["cmap"].tables:
+            table.cmap = {code: names[name] for code, name in table.cmap.items()}
+        font.setGlyphOrder([names[name] for name in order])
+        font["glyf"].glyphOrder = font.getGlyphOrder()
+        font["post"].formatType, font["post"].extraNames, font["post"].mapping = 2.0, [], {}
+        font.save(path)
+    old = GlyphRenderer(str(path))
+    assert any(charmap.cmap_format < 0 for charmap in old.face.charmaps)
+    assert sorted(old.covered()) == sorted("人大天")
 
 
 @pytest.mark.parametrize(("kind", "codec"), [((3, 3), "gbk"), ((3, 2), "cp932"), ((3, 5), "cp949"), ((1, 2), "cp950")])

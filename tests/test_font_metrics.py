@@ -19,6 +19,7 @@ from utils.experiment import Paths, data_from_config, read_config
 from utils.font_build import Metrics, OutlinedGlyph, build_font
 from utils.font_complete import Base, check_room, complete_font, open_base
 from utils.font_files import os2_of
+from utils.font_frame import vertical_metrics
 from utils.font_names import Names, ascii_name
 from utils.font_os2 import code_page_bits, languages_of, pages_of
 from utils.font_spacing import BaseSpacing, SourceSpacing, kind_of
@@ -93,6 +94,24 @@ def test_a_new_font_has_the_vertical_metrics_of_its_source(kind, tmp_path):
         expected = set_text(source, "國永。", direction)
         for made, true in zip(set_text(out, "國永。", direction), expected, strict=True):
             assert made == pytest.approx(true, abs=4)
+
+
+def test_vertical_metrics_that_are_no_good_are_not_taken_over(tmp_path):
+    """Some fonts have vertical advances of 0; a box of a header is larger than the ink; a source may be in slices."""
+    one = make_font(tmp_path / "one.ttf", boxes("國永"))
+    other = make_font(tmp_path / "other.ttf", boxes("字。"))
+    with_tables(one, tops=dict.fromkeys("國永", 850))
+    with_tables(other, tops={"字": 850, "。": 700})
+    vertical = vertical_metrics(GlyphRenderer(f"{one}+{other}"))
+    assert [vertical(c) for c in "國字。"] == [(1000, 850), (1000, 850), (1000, 700)]
+    with TTFont(one, recalcBBoxes=False) as font:
+        name = font.getBestCmap()[ord("永")]
+        font["glyf"][name].yMax += 30
+        font["vmtx"].metrics[name] = (1000, font["vmtx"][name][1] - 30)
+        font["vmtx"].metrics[font.getBestCmap()[ord("國")]] = (0, 10)
+        font.save(tmp_path / "odd.ttf")
+    vertical = vertical_metrics(GlyphRenderer(str(tmp_path / "odd.ttf")))
+    assert [vertical(c) for c in "國永"] == [None, (1000, 850)]
 
 
 @pytest.mark.parametrize("kind", ["ttf", "otf"])
@@ -176,7 +195,37 @@ def test_a_script_with_one_advance_keeps_it_and_others_have_ink_and_bearings(tmp
     assert spacing.place("마", 100, 900) == (940, 0)
     assert spacing.place("こ", 100, 900) == (1000, 0)
     assert spacing.place("n", 20, 420) == (60 + 400 + 40, 40)
-    assert spacing.place("я", 0, 500) == (30 + 500 + 40, 30)  # the base has no such letter: as in the source
+    assert spacing.place("я", 0, 500) == (470, 0)  # the base has no such letter: as in the source
+
+
+def test_what_a_base_has_none_of_is_as_wide_as_in_the_source(tmp_path):
+    """Full-width punctuation, kana and 注音 too: the advance of the base's ideographs, whatever their ink."""
+    source = make_font(tmp_path / "source.ttf", boxes("國，。「！ーあㄅＡi"))
+    with_tables(source, {"i": 250})
+    han = make_font(tmp_path / "han.ttf", boxes("國永字"))
+    with_tables(han, dict.fromkeys("國永字", 920))
+    marks = make_font(tmp_path / "marks.ttf", boxes("國永字、。」ア"))
+    for base, width in ((han, 920), (marks, 1000)):
+        spacing = spacing_of(base, source)
+        assert {spacing.place(c, 40, 300) for c in "，「！ーあㄅＡ"} == {(width, 0)}
+        assert spacing.place("i", 40, 300).advance == 250
+
+
+def test_only_glyphs_with_ink_tell_the_advance(tmp_path):
+    """Not the empty slots of an editor, nor boxes; and of a base without ideographs not its symbols."""
+    source = make_font(tmp_path / "source.ttf", boxes("國"))
+    empty = "".join(map(chr, range(0x4E00, 0x4E20)))
+    base = make_font(
+        tmp_path / "base.ttf", boxes("永字") | dict.fromkeys(empty) | dict.fromkeys("甲乙丙丁戊", (0, 0, 9, 9))
+    )
+    with_tables(base, dict.fromkeys(empty, 600) | dict.fromkeys("甲乙丙丁戊", 500))
+    assert spacing_of(base, source).place("國", 100, 900) == (1000, 0)
+    latin = make_font(tmp_path / "latin.ttf", boxes("ABC⌚⏰"))
+    with_tables(latin, dict.fromkeys("ABC⌚⏰", 600))
+    assert spacing_of(latin, source).place("國", 100, 900) == (1000, 0)
+    kana = make_font(tmp_path / "kana.ttf", boxes("あいう"))
+    with_tables(kana, dict.fromkeys("あいう", 930))
+    assert spacing_of(kana, source).place("國", 100, 900) == (930, 0)
 
 
 def test_ink_beyond_an_advance_is_named(tmp_path, capsys):
@@ -254,6 +303,14 @@ def test_code_pages_that_are_complete_are_set_beside():
     assert code_page_bits(map(ord, korean)) & {17, 18, 19, 20} == {19, 20}
     latin = "".join(map(chr, range(0x20, 0x100)))
     assert code_page_bits(map(ord, latin + "一")) >= {0, 20}
+
+
+def test_a_page_whose_common_characters_are_there_comes_before_one_with_more_in_part():
+    """Big5 is twice as large as JIS: a Japanese font has more of it than of its own, and is not for it."""
+    japanese = ideographs("euc_jp", 99_999, 1) + ideographs("big5", 99_999, 3)
+    assert len(ideographs("big5", 99_999, 1)) > 13_000
+    assert code_page_bits(map(ord, japanese)) & {17, 18, 19, 20} == {17}
+    assert languages_of("明朝", map(ord, japanese)) == [0x411]
 
 
 def test_a_name_is_in_the_language_of_its_letters():
@@ -410,6 +467,15 @@ def test_other_refusals_come_before_the_drawing(trained, tmp_path, capsys):
     cases = {
         ("--src_txt", "是", "--base", base, "--font_out", tmp_path / "x.ttf"): "has all 1 characters already",
         ("--src_txt", "的", "--font_out", tmp_path / "file" / "x.ttf"): "file is no folder",
+        (
+            "--src_txt",
+            "的",
+            "--font_out",
+            tmp_path / "x.ttf",
+            "--suspects",
+            "--exclude_suspects",
+            9,
+        ): "leaves none of the 1",
         ("--src_txt", "的", "--font_out", tmp_path / "x.ttf", "--font_name_en", "字"): "has other letters",
     }
     for flags, words in cases.items():

@@ -111,9 +111,6 @@ class FontData(PairData):
         source = open_recorded(data["src_font"], src_font)
         targets = [open_recorded(record, spec) for record, spec in zip(data["targets"], specs, strict=True)]
         validation = data.get("validation")
-        if validation is None:  # older experiments were trained on placeholders too, and go on as they are
-            for font in (source, *targets):
-                font.placeholders = frozenset()
         unknown = [c for c in data["train"] + data["held_out"] if not source.covers(c)]
         if unknown:
             raise UserError(f"config.json names {codepoint_name(unknown[0])}, which {source.name} does not have")
@@ -240,21 +237,22 @@ def why_nothing_is_shared(source: GlyphRenderer, targets: Sequence[Target], char
                 f"font {font.spec} numbers its glyphs as symbols (cmap 3,0), which does not tell which characters they "
                 "are: give it a Unicode cmap in a font editor"
             )
+    own, others = set(map(chr, source.codepoints())), {chr(c) for target in targets for c in target.codepoints()}
+    both = own & others & set(read_charset(charset)) if charset else {c for c in own & others if is_han(ord(c))}
+    boxed = {c for c in both if any(c in font.placeholders for font in (source, *targets))}
+    if boxed and boxed == both:
+        return (
+            f"all {len(both)} characters that are both in {source.spec} and in {where} are placeholders in one of "
+            "them, one outline for several characters: nobody drew them"
+        )
     if charset:
         return f"no character of {charset} is both in {source.spec} and in {where}"
-    own = set(map(chr, source.codepoints()))
-    others = {c for target in targets for c in map(chr, target.codepoints()) if c in own and target.covers(c)}
-    shared = "".join(c for c in sorted(others) if is_drawable(c) and source.covers(c))
+    drawn = {c for c in own & others if is_drawable(c) and source.covers(c)}
+    shared = "".join(c for c in sorted(drawn) if any(target.covers(c) for target in targets))
     if shared:
         return (
             f"{source.spec} and {where} share no Han ideograph, but {len(shared)} other characters, "
             f"{abbreviate(shared, 10)}: name those to learn with --charset (a text file, or ksx1001 for Hangul)"
-        )
-    boxed = own & set().union(*(target.placeholders for target in targets))
-    if boxed:
-        return (
-            f"all {len(boxed)} Han ideographs that {source.spec} and {where} share are placeholders there, one outline "
-            "for several characters: nobody drew them"
         )
     return f"no character is both in {source.spec} and in {where}"
 
@@ -296,4 +294,6 @@ def open_recorded(record: dict[str, Any], spec: str | None = None) -> Target:
         raise UserError(f"{error} (expected {record['name']}, as in training)") from error
     if target.sha256() != record["sha256"]:
         raise UserError(f"{target.spec} is not the {record['name']} of the training: its content is another")
+    if "folder" not in record and "em_bottom" not in record:
+        target.placeholders = frozenset()  # an older experiment was trained on them, and goes on as it is
     return target

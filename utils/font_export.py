@@ -94,8 +94,11 @@ def prepare(args: argparse.Namespace) -> "Export":
     images = find_drawings(folder, args.label)
     export.images = {character: images[character] for character in export.wanted("".join(images))}
     if args.exclude_suspects:
+        count = len(export.images)
         for character in read_suspects(folder, args.label)[: args.exclude_suspects]:
             export.images.pop(character, None)
+        if not export.images:
+            raise UserError(f"--exclude_suspects {args.exclude_suspects} leaves none of the {count} drawings")
     return export
 
 
@@ -108,7 +111,9 @@ def check_drawn(args: argparse.Namespace, characters: str) -> None:
     export, folder = check(args), folder_of_drawings(args)
     with contextlib.suppress(UserError):  # nothing was drawn there so far
         characters += "".join(find_drawings(folder, args.label))
-    export.wanted(unique(characters))
+    count = len(export.wanted(unique(characters)))
+    if args.exclude_suspects >= count:
+        raise UserError(f"--exclude_suspects {args.exclude_suspects} leaves none of the {count} drawings")
 
 
 def folder_of_drawings(args: argparse.Namespace) -> Path:

@@ -153,6 +153,8 @@ def font_files(spec: str) -> list[FontFile]:
             if files:
                 break
         else:
+            if "*" in spec or "?" in spec:
+                raise UserError(f"font {spec}: there are no such files")
             missing = spec if "+" not in spec else f"{spec}: {pieces[0]}"
             raise UserError(f"font {missing}: no such file")
         found += files
@@ -186,7 +188,8 @@ def _named(name: str) -> list[FontFile]:
             raise UserError(f"font {name}: '{index}' after # is not the number of a font in the collection")
         return [FontFile(Path(stem), int(index))]
     if "*" in name or "?" in name:
-        return [FontFile(Path(path)) for path in sorted(glob.glob(name)) if Path(path).is_file()]  # noqa: PTH207
+        found = sorted(glob.glob(name.replace("[", "[[]")))  # noqa: PTH207
+        return [FontFile(Path(path)) for path in found if Path(path).is_file()]
     return []
 
 
@@ -200,12 +203,18 @@ class OpenFont:
         self.face = file.face()
         self.symbolic = False  # its codes don't tell which characters they are
         self._codecs: tuple[str, ...] = ()
-        if not self.face.charmap._FT_Charmap:  # FreeType chooses Unicode, where there is a cmap of it
-            self._choose_charmap()
+        self._choose_charmap()
 
     def _choose_charmap(self) -> None:
-        """Where there is no Unicode cmap: one that is older, else one of symbols."""
-        charmaps = {(charmap.platform_id, charmap.encoding_id): charmap for charmap in self.face.charmaps}
+        """Where there is no Unicode cmap: one that is older, else one of symbols.
+
+        FreeType chooses one of Unicode; but where the file has none it makes one up, from the names of the glyphs.
+        """
+        current = self.face.charmap
+        if current._FT_Charmap and current.cmap_format >= 0:
+            return
+        real = (charmap for charmap in self.face.charmaps if charmap.cmap_format >= 0)
+        charmaps = {(charmap.platform_id, charmap.encoding_id): charmap for charmap in real}
         chosen = next((kind for kind in (*CODECS, SYMBOLS) if kind in charmaps), None)
         if chosen:
             self.face.set_charmap(charmaps[chosen])

@@ -1,15 +1,17 @@
 """Where drawings belong in a font: the inverse of the placement in training, advances, and vertical origins."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
+
+from fontTools.ttLib import TTFont
 
 from utils.charset import is_han
 from utils.cli import UserError
 from utils.font_build import OutlinedGlyph
 from utils.font_complete import Base
-from utils.font_files import em_bottom, unicode_cmap
+from utils.font_files import FontFile, em_bottom, unicode_cmap
 from utils.font_spacing import BaseSpacing, SourceSpacing, Spacing
 from utils.jobs import framed_font, source_font
 from utils.labels import Label, heaviest, labels_of
@@ -105,26 +107,39 @@ def em_box_of(record: dict[str, Any]) -> tuple[float, float] | None:
 
 def vertical_metrics(glyphs: GlyphRenderer) -> Callable[[str], Vertical | None]:
     """What gives the vertical metrics of a font's characters, in its units; None for those that have none."""
-    try:
-        with glyphs.files[0].open() as font:
-            cmap, origins = unicode_cmap(font) or {}, font.get("VORG")
-            metrics = font["vmtx"].metrics if "vmtx" in font else {}
-    # What fontTools raises for a damaged table is no closed set. The font can be set horizontally all the same.
-    except Exception:
-        return lambda _: None
+    tables = [found for file in glyphs.files if (found := _vertical_tables(file)) is not None]
 
     def vertical(character: str) -> Vertical | None:
-        name = cmap.get(ord(character))
-        box = glyphs.ink_box(character) if name in metrics and glyphs.covers(character) else None
-        if name is None or box is None:
-            return None
-        height, bearing = metrics[name]
-        if origins is not None:
-            return height, origins[name]
-        placement = glyphs.placement
-        return height, bearing + round((box[3] - placement.y) / placement.em * placement.units_per_em)
+        return next(filter(None, (_vertical(character, *found, glyphs) for found in tables)), None)
 
     return vertical
+
+
+def _vertical_tables(file: FontFile) -> tuple[TTFont, Mapping[int, str]] | None:
+    """A font with vertical metrics, and its cmap; None of one without."""
+    font = file.open()
+    try:
+        cmap = unicode_cmap(font)
+        complete = "vmtx" in font and bool(font["vmtx"].metrics) and font.get("VORG", True)
+    # What fontTools raises for a damaged table is no closed set. The font can be set horizontally all the same.
+    except Exception:
+        return None
+    return (font, cmap) if complete and cmap is not None else None
+
+
+def _vertical(character: str, font: TTFont, cmap: Mapping[int, str], glyphs: GlyphRenderer) -> Vertical | None:
+    name = cmap.get(ord(character))
+    if name is None or name not in font["vmtx"].metrics or not glyphs.covers(character):
+        return None
+    height, bearing = font["vmtx"].metrics[name]
+    if height <= 0:  # some fonts say so of all their glyphs, which then would lie on each other
+        return None
+    if "VORG" in font:
+        return height, font["VORG"][name]
+    if "glyf" in font:  # the bearing is that to the box in the glyph's header, which control points may widen
+        return height, bearing + font["glyf"][name].yMax
+    placement, (_, _, _, top) = glyphs.placement, glyphs.ink_box(character)
+    return height, bearing + round((top - placement.y) / placement.em * placement.units_per_em)
 
 
 def usual_vertical(glyphs: GlyphRenderer) -> Vertical | None:

@@ -38,13 +38,14 @@ EAST_ASIAN = {page.bit for page in PAGES} | {JOHAB}
 def pages_of(codepoints: Iterable[int]) -> list[Page]:
     """The East Asian code pages that a font of these characters is for, the best covered first.
 
-    That is the one that has most of the font's Han ideographs, and, of several, most of its letters; and each whose
-    common characters are all but complete.
+    Those whose common ideographs are all but complete; where none is, the one that has most of the font's ideographs,
+    and, of several, most of its letters. Korean is written without ideographs: its syllables will do.
     """
     known = set(codepoints)
     counts = {page: (len(_ideographs(page.codec) & known), len(known.intersection(page.letters))) for page in PAGES}
     ranked = sorted((page for page in PAGES if any(counts[page])), key=counts.__getitem__, reverse=True)
-    return [page for page in ranked if page is ranked[0] or _is_complete(page, known)]
+    complete = [page for page in ranked if _is_complete(page, known, han=True)] or ranked[:1]
+    return [page for page in ranked if page in complete or _is_complete(page, known, han=False)]
 
 
 def languages_of(name: str, codepoints: Iterable[int]) -> list[int]:
@@ -85,11 +86,10 @@ def extend_bits(font: TTFont, added: Iterable[int]) -> None:
         os2.recalcAvgCharWidth(font)
 
 
-def _is_complete(page: Page, known: set[int]) -> bool:
-    common = read_charset(page.common)
-    if page.codec == "euc_kr":  # is written without ideographs
-        common = "".join(c for c in common if ord(c) in SYLLABLES)
-    return sum(ord(c) in known for c in common) >= COMPLETE * len(common)
+def _is_complete(page: Page, known: set[int], han: bool) -> bool:
+    """Whether nearly all common ideographs of a page are there, or else nearly all its syllables."""
+    common = [ord(c) for c in read_charset(page.common) if is_han(ord(c)) == han]
+    return bool(common) and sum(c in known for c in common) >= COMPLETE * len(common)
 
 
 @cache

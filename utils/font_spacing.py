@@ -5,7 +5,6 @@ In a new font as in the source font, scaled to the em; in a completed one as the
 
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Mapping
 from statistics import median
 from typing import NamedTuple, Protocol
 
@@ -16,7 +15,8 @@ from utils.charset import is_han
 from utils.font_files import unicode_cmap
 from utils.render import GlyphRenderer, Placement
 
-IDEOGRAPHS = "ideographs"
+IDEOGRAPHS, WIDE = "ideographs", "wide"
+WIDE_SCRIPTS = ("Hang", "Hira", "Kana", "Bopo")  # that stand beside ideographs, and mostly are as wide
 FIXED_SHARE = 0.9  # of the characters of a kind with one advance: it is the advance of all
 FEWEST = 3  # characters of a kind that can show that
 MEASURED = 200  # characters of a kind whose side bearings are looked at
@@ -40,9 +40,9 @@ def kind_of(character: str) -> str:
     """What a character is like in its width: those of one script, and of one width in East Asian typesetting."""
     if is_han(ord(character)):
         return IDEOGRAPHS
-    width = {"W": "wide", "F": "wide", "H": "half"}.get(unicodedata.east_asian_width(character), "")
+    width = {"W": WIDE, "F": WIDE, "H": "half"}.get(unicodedata.east_asian_width(character), "")
     script = scripts.script(character)
-    if script in ("Zyyy", "Zinh"):  # digits and punctuation, of which every block has its own
+    if script in ("Zyyy", "Zinh") and width != WIDE:  # digits and punctuation, of which every block has its own
         script = f"{scripts.block(character)} {unicodedata.category(character)[0]}"
     return f"{script} {width}"
 
@@ -51,12 +51,6 @@ def advances_of(font: TTFont) -> dict[int, int]:
     """The advances of a font's characters, by their code points, in units."""
     widths = font["hmtx"].metrics
     return {codepoint: widths[name][0] for codepoint, name in (unicode_cmap(font) or {}).items() if name in widths}
-
-
-def ideograph_advance(advances: Mapping[int, int]) -> int | None:
-    """The commonest advance of a font's ideographs; None without any."""
-    counts = Counter(advance for codepoint, advance in advances.items() if is_han(codepoint))
-    return counts.most_common(1)[0][0] if counts else None
 
 
 class SourceSpacing:
@@ -73,7 +67,7 @@ class SourceSpacing:
             with file.open() as font:
                 self.advances |= advances_of(font)
                 self.source_units = font["head"].unitsPerEm
-        self.full_width = ideograph_advance(self.advances) or self.source_units
+        self.full_width = source.ideograph_advance or self.source_units
         self.inset = 0 if target_width is None else round((self.scaled(self.full_width) - target_width) / 2)
 
     def scaled(self, units: float) -> int:
@@ -98,11 +92,11 @@ class BaseSpacing:
         self.source = source
         self.units_per_em = base["head"].unitsPerEm
         self.glyphs = GlyphRenderer(glyphs.spec, Placement(self.units_per_em, 1, 0, 0))
-        self.advances = advances_of(base)
+        self.advances = {c: advance for c, advance in advances_of(base).items() if glyphs.covers(chr(c))}
         self.kinds: defaultdict[str, list[int]] = defaultdict(list)
         for codepoint in self.advances:
             self.kinds[kind_of(chr(codepoint))].append(codepoint)
-        self.full_width = ideograph_advance(self.advances) or self._commonest("wide") or self.units_per_em
+        self.full_width = glyphs.ideograph_advance or self._commonest_of_wide() or self.units_per_em
         self._bearings: dict[str, tuple[int, int] | None] = {}
 
     def place(self, character: str, left: int, right: int) -> Place:
@@ -110,8 +104,14 @@ class BaseSpacing:
         fixed = self.fixed_advance(kind)
         if fixed is not None:
             return Place(fixed, 0)
-        before, after = self.bearings(kind) or self._bearings_of_source(character)
-        return Place(max(before + right - left + after, 0), before - left)
+        bearings = self.bearings(kind)
+        if bearings is not None:
+            before, after = bearings
+            return Place(max(before + right - left + after, 0), before - left)
+        own = self.source.advances.get(ord(character), self.source.full_width)
+        if kind.endswith(WIDE) or own in (self.source.full_width, self.source.source_units):
+            return Place(self.full_width, 0)
+        return self.source.place(character, left, right)
 
     def fixed_advance(self, kind: str) -> int | None:
         """The advance of all characters of a kind; None where each has its own, or the font has none of them."""
@@ -130,7 +130,7 @@ class BaseSpacing:
             known = self.kinds.get(kind, [])
             found = []
             for codepoint in known[:: max(1, len(known) // MEASURED)]:
-                box = self.glyphs.ink_box(chr(codepoint)) if self.glyphs.covers(chr(codepoint)) else None
+                box = self.glyphs.ink_box(chr(codepoint))
                 if box is not None:
                     left, right = (round(edge * self.units_per_em) for edge in (box[0], box[2]))
                     found.append((left, self.advances[codepoint] - right))
@@ -138,17 +138,7 @@ class BaseSpacing:
             self._bearings[kind] = (round(median(columns[0])), round(median(columns[1]))) if found else None
         return self._bearings[kind]
 
-    def _bearings_of_source(self, character: str) -> tuple[int, int]:
-        """The space before and after the ink of the source font's glyph, in units of the base."""
-        source, box = self.source.source, self.source.source.ink_box(character)
-        own = self.source.advances.get(ord(character))
-        if box is None or own is None:
-            return 0, 0
-        units = self.units_per_em / source.placement.em
-        advance = own / self.source.source_units * self.units_per_em
-        before = (box[0] - source.placement.x) * units
-        return round(before), round(advance - (box[2] - source.placement.x) * units)
-
-    def _commonest(self, width: str) -> int | None:
-        counts = Counter(self.advances[c] for kind, known in self.kinds.items() if kind.endswith(width) for c in known)
+    def _commonest_of_wide(self) -> int | None:
+        of_scripts = (known for kind, known in self.kinds.items() if kind.startswith(WIDE_SCRIPTS))
+        counts = Counter(self.advances[codepoint] for known in of_scripts for codepoint in known)
         return counts.most_common(1)[0][0] if counts else None

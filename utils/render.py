@@ -151,12 +151,12 @@ class GlyphRenderer:
             return em_bottom(font)
 
     @functools.cached_property
-    def full_width(self) -> int:
-        """The commonest advance of the font's ideographs, in units; the em where it has none."""
-        known = [chr(codepoint) for codepoint in self.codepoints() if is_han(codepoint)]
+    def ideograph_advance(self) -> int | None:
+        """The commonest advance of the font's ideographs, in units; None where it has none."""
+        known = [c for c in map(chr, self.codepoints()) if is_han(ord(c)) and self.covers(c)]
         advances = Counter(map(self._advance, known[:: max(1, len(known) // MEASURED)]))
         del advances[None]
-        return advances.most_common(1)[0][0] if advances else self.placement.units_per_em
+        return advances.most_common(1)[0][0] if advances else None
 
     def _advance(self, character: str) -> int | None:
         try:
@@ -179,24 +179,26 @@ class GlyphRenderer:
 
     @functools.cached_property
     def placeholders(self) -> frozenset[str]:
-        """Han characters that the font only seems to have: FEWEST_SHARING or more of them have one outline.
+        """Han characters that the font only seems to have: FEWEST_SHARING or more have one outline, or any .notdef's.
 
         Such are the boxes that stand for what nobody drew. The bytes of glyphs are compared, not their pictures.
         """
-        sharing: defaultdict[bytes, list[str]] = defaultdict(list)
+        sharing: defaultdict[bytes, set[str]] = defaultdict(set)
+        undefined: set[bytes] = set()
         try:
             for file, opened in zip(self.files, self._fonts, strict=True):
                 characters = opened.characters()
                 with file.open() as font:
                     data = glyph_data(font)
+                    undefined.add(data(0))
                     for codepoint, glyph in characters.items():
                         if is_han(codepoint):
-                            sharing[data(glyph)].append(chr(codepoint))
+                            sharing[data(glyph)].add(chr(codepoint))
         # As above: what is damaged may be what tells glyphs apart, and then all count as drawn.
         except Exception:
             return frozenset()
-        shared = (characters for characters in sharing.values() if len(characters) >= FEWEST_SHARING)
-        return frozenset(c for characters in shared if self._has_ink(characters[0]) for c in characters)
+        shared = [some for data, some in sharing.items() if len(some) >= FEWEST_SHARING or data in undefined]
+        return frozenset(c for some in shared if self._has_ink(min(some)) for c in some)
 
     def covers(self, character: str) -> bool:
         """Whether the font has the character: in its cmap, with an outline that is not empty and no placeholder."""
@@ -283,9 +285,9 @@ class GlyphRenderer:
         return ink
 
     def sha256(self) -> str:
-        """The SHA-256 of the font file, in hexadecimal; of slices, that of theirs."""
+        """The SHA-256 of the font file, in hexadecimal; of slices in any order, that of theirs."""
         digests = [file.sha256() for file in self.files]
-        return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
+        return digests[0] if len(digests) == 1 else hashlib.sha256("".join(sorted(digests)).encode()).hexdigest()
 
     def describe(self) -> dict:
         """What config.json keeps of the font: file, name, SHA-256, placement."""
@@ -296,7 +298,7 @@ class GlyphRenderer:
             "sha256": self.sha256(),
             "placement": asdict(self.placement),
             "em_bottom": self.em_bottom,
-            "full_width": self.full_width,
+            "full_width": self.ideograph_advance or self.placement.units_per_em,
         }
 
 
