@@ -122,6 +122,9 @@ def test_slices_are_one_label(tmp_path, capsys):
         assert len(data.labels) == 1
         assert set(data.train) == set("".join(parts))
     assert "and 2 more slices" in data.summary()[1]
+    assert not any("are called" in line for line in data.summary())
+    several = FontData.from_fonts(str(source), list(map(str, slices)), [], None, 0.0, 1)
+    assert any("3 labels are called Boxes and have different characters" in line for line in several.summary())
     record = data.describe()
     again = FontData.from_config(record)
     assert np.array_equal(again.targets[0].render("八", 64), data.targets[0].render("八", 64))

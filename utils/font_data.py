@@ -15,6 +15,7 @@ from utils.glyph_images import GlyphImages
 from utils.render import GlyphRenderer, Movement, Placement, align
 
 Target = GlyphRenderer | GlyphImages
+SLICES_SHARE = 1.2  # characters of all slices of a font, over those of the font: they share few
 
 
 class Earlier(NamedTuple):
@@ -188,6 +189,7 @@ class FontData(PairData):
             if missing:
                 lines.append(f"{name} lacks {len(missing)} characters, left out: {abbreviate(missing)}")
                 lines += filter(None, [placeholder_line(name, [c for c in missing if c in font.placeholders])])
+        lines += slices_lines(self.targets)
         for font in fonts:
             clipped = "".join(c for c in self.train + self.held_out if font.is_clipped(c))
             if clipped:
@@ -255,6 +257,19 @@ def why_nothing_is_shared(source: GlyphRenderer, targets: Sequence[Target], char
             f"{abbreviate(shared, 10)}: name those to learn with --charset (a text file, or ksx1001 for Hangul)"
         )
     return f"no character is both in {source.spec} and in {where}"
+
+
+def slices_lines(targets: Sequence[Target]) -> list[str]:
+    """A line for each name that several targets have without sharing characters, as slices of a web font do."""
+    by_name: dict[str, list[set[int]]] = {}
+    for target in targets:
+        by_name.setdefault(target.name, []).append(set(target.codepoints()))
+    return [
+        f"{len(parts)} labels are called {name} and have different characters: slices of one font are one label when "
+        "they are joined with +, or named by a pattern in quotes"
+        for name, parts in by_name.items()
+        if len(parts) > 1 and sum(map(len, parts)) < SLICES_SHARE * len(set().union(*parts))
+    ]
 
 
 def placeholder_line(name: str, placeholders: Sequence[str]) -> str | None:

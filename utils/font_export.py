@@ -111,9 +111,10 @@ def check_drawn(args: argparse.Namespace, characters: str) -> None:
     export, folder = check(args), folder_of_drawings(args)
     with contextlib.suppress(UserError):  # nothing was drawn there so far
         characters += "".join(find_drawings(folder, args.label))
-    count = len(export.wanted(unique(characters)))
-    if args.exclude_suspects >= count:
-        raise UserError(f"--exclude_suspects {args.exclude_suspects} leaves none of the {count} drawings")
+    characters = unique(characters)
+    export.wanted(characters)
+    if args.exclude_suspects >= len(characters):
+        raise UserError(f"--exclude_suspects {args.exclude_suspects} leaves none of the {len(characters)} drawings")
 
 
 def folder_of_drawings(args: argparse.Namespace) -> Path:
