@@ -549,7 +549,11 @@ def sharpened(image: Tensor, sharpness: float) -> Tensor:
     It is as if the network's last sum, before its tanh, were `sharpness` times as large. Under an L1 loss, grey is what
     a network draws where it can't tell ink from paper: of the two the likelier is the better guess (the median).
     """
-    return image if sharpness == 1 else torch.tanh(sharpness * torch.atanh(image))
+    if sharpness == 1:
+        return image
+    # tanh(sharpness * atanh(image)), without the infinity that atanh has at pure ink and paper.
+    ink, paper = (1 - image).clamp(min=0) ** sharpness, (1 + image).clamp(min=0) ** sharpness
+    return (paper - ink) / (paper + ink)
 
 
 def averaging(net: nn.Module, wanted: bool) -> contextlib.AbstractContextManager:

@@ -239,6 +239,17 @@ def test_sharpness_moves_greys_away_from_the_middle_and_no_edge():
     assert sharpened(image, 1.0) is image
 
 
+@pytest.mark.parametrize("sharpness", [0.1, 0.5, 1.5, 4.0, 99.0])
+def test_sharpness_has_no_infinity_at_pure_ink_and_paper(sharpness):
+    ends = torch.tensor([-1.0, 1.0], requires_grad=True)
+    assert sharpened(ends, sharpness).tolist() == [-1, 1]
+    inner = torch.linspace(-0.99, 0.99, 199, dtype=torch.float64)
+    torch.testing.assert_close(sharpened(inner, sharpness), torch.tanh(sharpness * torch.atanh(inner)))
+    if sharpness >= 1:
+        (gradient,) = torch.autograd.grad(sharpened(ends, sharpness).sum(), ends)
+        assert torch.isfinite(gradient).all()
+
+
 def test_sharpness_is_for_drawing_alone():
     plain, sharp = (tiny_model(sharpness=value, dropout=0.0) for value in (1.0, 3.0))
     label, source, target = tiny_batch()
