@@ -27,6 +27,7 @@ from tests.faults import (
 )
 from tests.fonts import make_font
 from tests.test_train_infer import assert_same, run_infer, states
+from utils.cli import is_out_of_memory
 
 
 @pytest.fixture(autouse=True)
@@ -314,6 +315,13 @@ def test_too_little_memory_is_a_line(tmp_path):
     assert done.code == 1
     assert is_one_line(done), done.err
     assert "too little memory: lower --batch_size" in done.err
+
+
+@pytest.mark.parametrize("name", ["CUDNN", "CUBLAS"])
+def test_what_libraries_of_a_gpu_say_of_memory_is_understood(name):
+    error = RuntimeError(f"{name} error: {name}_STATUS_ALLOC_FAILED when calling `create(handle)`")
+    assert is_out_of_memory(error)
+    assert not is_out_of_memory(RuntimeError(f"{name}_STATUS_EXECUTION_FAILED"))
 
 
 class NoMemory:

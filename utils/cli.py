@@ -12,7 +12,8 @@ from typing import Any, NoReturn
 
 # What a path that the user gave can be: there already, a file instead of a folder, not there, forbidden.
 WRONG_PATH = (errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENOENT, errno.EACCES, errno.EPERM, errno.EROFS)
-OUT_OF_MEMORY = re.compile("out of memory|can't allocate memory|not enough memory")  # in what torch says
+# What torch, cuDNN and cuBLAS say when there is too little.
+OUT_OF_MEMORY = re.compile("out of memory|can't allocate memory|not enough memory|STATUS_ALLOC_FAILED")
 TYPOGRAPHIC_FLAG = re.compile(r"^[‐-―−]+-*(?=[A-Za-z])")
 
 
