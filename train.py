@@ -17,6 +17,7 @@ from utils.options import (
     RECIPES,
     changes_on_resume,
     check_recorded,
+    idle_flags_line,
     resolve_options,
     settle_labels,
     small_default_line,
@@ -170,6 +171,7 @@ def prepare(
     say(warning)
     say(*(changes_on_resume(args, options, config) if config else [small_default_line(args, options)]))
 
+    say(idle_flags_line(args, options))
     data = open_data(args, options, config, pretrained.earlier if pretrained else None)
     settle_labels(options, data.labels)
     if pretrained and options.fine_tune:

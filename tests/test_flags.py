@@ -339,3 +339,13 @@ def test_compile_has_the_networks_compiled(made, tmp_path, monkeypatch):
     assert not compiled
     assert run_train(tmp_path / "b", *made_flags(made), "--max_steps", 1, "--compile") == 0
     assert len(compiled) == 1
+
+
+def test_flags_of_a_discriminator_that_is_not_trained_are_said_to_do_nothing(tmp_path, capsys):
+    sizes = ["--image_size", "64", "--ngf", "4", "--embedding_dim", "8", "--batch_size", "2", "--gpu_ids", "-1"]
+    flags = ["--ndf", "2", "--d_blur", "--max_steps", "1"]
+    assert train.main([*sizes, *flags, "--experiment_dir", str(tmp_path / "a")]) == 0
+    words = "--d_blur, --ndf 2 do nothing here: without --Ladv_penalty there is no discriminator to train"
+    assert words in capsys.readouterr().out
+    assert train.main([*sizes, *flags, "--Ladv_penalty", "1", "--experiment_dir", str(tmp_path / "b")]) == 0
+    assert "nothing here" not in capsys.readouterr().out

@@ -83,6 +83,7 @@ FIXED = {
     *("image_size", "input_nc", "ngf", "ndf", "embedding_num", "embedding_dim", "norm_type", "up_mode"),
     *("g_blur", "d_blur", "charset", "split_ratio", "val_ratio", "random_seed", "recipe", "optimizer"),
 }
+OF_DISCRIMINATOR = ("d_blur", "ndf", "lr_D", "Lcategory_penalty")  # flags that only its training knows
 OF_MACHINE = ("num_workers", "amp", "sample_steps")  # without the flag, each machine has its own
 NOT_RECORDED = {"resume", "overwrite", "gpu_ids", "experiment_dir", "checkpoint_only_last"}
 SOURCES = {"src_font", "dst_font", "dst_imgs", "data_dir"}  # given again, they say where the data lies now
@@ -174,6 +175,19 @@ def small_default_line(args: argparse.Namespace, options: argparse.Namespace) ->
         if getattr(args, name) is None and getattr(options, name) == value
     ]
     return f"no fonts given and no CUDA device: a small run on the bundled fonts, {' '.join(used)}" if used else None
+
+
+def idle_flags_line(args: argparse.Namespace, options: argparse.Namespace) -> str | None:
+    """The line that says which of the given flags do nothing, since no discriminator is trained."""
+    if options.Ladv_penalty:
+        return None
+    given = [
+        as_given(name, getattr(args, name)) for name in OF_DISCRIMINATOR if getattr(args, name) not in (None, False)
+    ]
+    if not given:
+        return None
+    verb = "does" if len(given) == 1 else "do"
+    return f"{', '.join(given)} {verb} nothing here: without --Ladv_penalty there is no discriminator to train"
 
 
 def settle_labels(options: argparse.Namespace, labels: list[str]) -> None:
