@@ -165,6 +165,20 @@ def test_shares_of_a_batch_are_its_parts_in_order():
         assert next(whole) == next(parts[0]) + next(parts[1])
 
 
+def test_a_mac_is_told_of_its_gpu(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    for there, words in ((True, "much slower; --gpu_ids mps uses Apple's GPU"), (False, "much slower")):
+        monkeypatch.setattr(torch.backends.mps, "is_available", lambda there=there: there)
+        device, warning = choose_device(None)
+        assert device == torch.device("cpu")
+        assert warning.endswith(words)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    assert choose_device(["mps"])[0] == torch.device("mps")
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    with pytest.raises(UserError, match="torchrun started 2 processes"):
+        choose_device(["mps"])
+
+
 def test_each_process_takes_a_device_of_its_own(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)

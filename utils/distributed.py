@@ -48,11 +48,14 @@ def choose_device(gpu_ids: Sequence[str] | None) -> tuple[torch.device, str | No
     if ids[0] == "mps":
         if not torch.backends.mps.is_available():
             raise UserError("--gpu_ids mps: this machine or this build of torch has no MPS device")
+        if processes > 1:
+            raise UserError(f"--gpu_ids mps: Apple's GPU is one device, and torchrun started {processes} processes")
         return torch.device("mps"), None
     if not (ids[0].isascii() and ids[0].isdigit()):
         raise UserError(f"--gpu_ids {ids[0]}: expected a number, -1 (CPU) or mps")
     if not torch.cuda.is_available():
-        return torch.device("cpu"), "WARNING: no CUDA device was found: working on the CPU, which is much slower"
+        mps = "; --gpu_ids mps uses Apple's GPU" if torch.backends.mps.is_available() else ""
+        return torch.device("cpu"), f"WARNING: no CUDA device was found: working on the CPU, which is much slower{mps}"
     if int(ids[0]) >= torch.cuda.device_count():
         raise UserError(f"--gpu_ids {ids[0]}: this machine has CUDA devices 0 to {torch.cuda.device_count() - 1}")
     return torch.device("cuda", int(ids[0])), None
