@@ -14,14 +14,59 @@ def blur_kernel() -> Tensor:
     return (line[:, None] * line[None, :] / 16)[None, None]
 
 
-def blur_depthwise(x: Tensor, kernel: Tensor, pad: int, stride: int = 1) -> Tensor:
+class Replicated(torch.autograd.Function):
+    """A map [N, C, H, W] with its border replicated `pad` pixels outwards.
+
+    On CUDA torch's own padding drops the channels-last layout, and its backward adds in any order, slowly.
+    """
+
+    @staticmethod
+    def forward(ctx, x: Tensor, pad: int) -> Tensor:
+        ctx.pad = pad
+        height, width = x.shape[2:]
+        layout = torch.channels_last if x.is_contiguous(memory_format=torch.channels_last) else torch.contiguous_format
+        shape = (*x.shape[:2], height + 2 * pad, width + 2 * pad)
+        padded = torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=layout)
+        rows = padded[:, :, pad : pad + height]
+        rows[..., pad : pad + width] = x
+        rows[..., :pad], rows[..., pad + width :] = x[..., :1], x[..., -1:]
+        padded[:, :, :pad], padded[:, :, pad + height :] = rows[:, :, :1], rows[:, :, -1:]
+        return padded
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor) -> tuple[Tensor, None]:
+        pad = ctx.pad
+        height, width = gradient.shape[2] - 2 * pad, gradient.shape[3] - 2 * pad
+        found = gradient.narrow(2, pad, height).narrow(3, pad, width).clone(memory_format=torch.preserve_format)
+        for start, end in ((0, 0), (pad + height, height - 1)):
+            row = gradient.narrow(2, start, pad).sum(2)
+            found[:, :, end] += row[..., pad : pad + width]
+            found[:, :, end, 0] += row[..., :pad].sum(2)
+            found[:, :, end, -1] += row[..., -pad:].sum(2)
+        for start, end in ((0, 0), (pad + width, width - 1)):
+            found[..., end] += gradient.narrow(3, start, pad)[:, :, pad : pad + height].sum(3)
+        return found, None
+
+
+def blurred(x: Tensor, kernel: Tensor, pad: int, stride: int = 1) -> Tensor:
     """Blur every channel of `x` [N, C, H, W] by itself, the border replicated `pad` pixels outwards.
 
-    Reflecting would fail on the smallest maps and zeros would darken the border.
+    What comes out is [N, C, H + 2 * pad - 2, W + 2 * pad - 2], over the stride. Reflecting would fail on the smallest
+    maps and zeros would darken the border.
     """
-    channels = x.shape[1]
-    x = F.pad(x, (pad,) * 4, mode="replicate")
-    return F.conv2d(x, kernel.expand(channels, 1, 3, 3), stride=stride, groups=channels)
+    if x.device.type != "cpu":
+        return averaged_twice(Replicated.apply(x, pad), stride)
+    with torch.autocast("cpu", enabled=False):  # which would pad in float32
+        x = F.pad(x, (pad,) * 4, mode="replicate")
+    return F.conv2d(x, kernel.expand(x.shape[1], 1, 3, 3), stride=stride, groups=x.shape[1])
+
+
+def averaged_twice(x: Tensor, stride: int = 1) -> Tensor:
+    """The blur of `x` [N, C, H, W] without its border: [1 1] * [1 1] is [1 2 1].
+
+    A GPU averages faster than it convolves channels one by one; a CPU does not.
+    """
+    return F.avg_pool2d(F.avg_pool2d(x, 2, stride=1), 2, stride=stride)
 
 
 class BlurPool(nn.Module):
@@ -38,7 +83,7 @@ class BlurPool(nn.Module):
         self.register_buffer("blur", blur_kernel())
 
     def forward(self, x: Tensor) -> Tensor:
-        return blur_depthwise(x, self.blur, pad=1, stride=self.stride)
+        return blurred(x, self.blur, pad=1, stride=self.stride)
 
     def extra_repr(self) -> str:
         return f"{self.channels}, stride={self.stride}"
@@ -60,7 +105,7 @@ class BlurConv2d(nn.Conv2d):
         self.register_buffer("blur", blur_kernel())
 
     def forward(self, x: Tensor) -> Tensor:
-        return super().forward(blur_depthwise(x, self.blur, self.border))
+        return super().forward(blurred(x, self.blur, self.border))
 
 
 def conv2d(in_channels: int, out_channels: int, kernel_size: int, *, stride: int, bias: bool, blur: bool = False):

@@ -1,15 +1,20 @@
 """Anti-aliased sampling: it is what the literal BlurPool computes, and it reaches every level."""
 
+from unittest import mock
+
 import pytest
 import torch
 from torch.nn import functional as F
 
-from model import BlurPool, Discriminator, UNetGenerator
+from model import BlurPool, Discriminator, UNetGenerator, layers
 from model.layers import (
     BlurConv2d,
     ContiguousGradient,
     PixelShuffleConv2d,
+    Replicated,
+    averaged_twice,
     blur_kernel,
+    blurred,
     fold_norms,
     init_weights,
     up_conv2d,
@@ -52,6 +57,33 @@ def test_every_level_of_a_blurred_generator_equals_the_literal_form(size):
         net.encode(torch.randn(1, 1, size, size, dtype=torch.float64))
     assert checked[-1] == (3 if size % 3 == 0 else 1)
     assert len(checked) == sum(isinstance(m, torch.nn.Conv2d) and m.stride == (2, 2) for m in net.modules())
+
+
+@pytest.mark.parametrize("size", [(2, 2), (3, 5), (8, 8)])
+@pytest.mark.parametrize("pad", [1, 2, 3])
+def test_a_gpu_pads_and_blurs_by_averaging_to_the_same(size, pad):
+    """Values and gradients, in both layouts."""
+    torch.manual_seed(0)
+    for layout in (torch.contiguous_format, torch.channels_last):
+        x = torch.randn(2, 3, *size, dtype=torch.float64).to(memory_format=layout).requires_grad_()
+        expected = blurred(x, blur_kernel().double(), pad)
+        found = averaged_twice(Replicated.apply(x, pad))
+        torch.testing.assert_close(found, expected, rtol=0, atol=1e-15)
+        (on_cpu,) = torch.autograd.grad(expected, x, torch.ones_like(expected) + expected.detach())
+        (on_gpu,) = torch.autograd.grad(found, x, torch.ones_like(found) + expected.detach())
+        torch.testing.assert_close(on_gpu, on_cpu, rtol=0, atol=1e-14)
+        assert Replicated.apply(x, pad).is_contiguous(memory_format=layout)
+
+
+def test_a_blur_keeps_the_precision_it_gets():
+    """Under autocast torch would pad in float32."""
+    seen = []
+    layer = BlurConv2d(4, 4, 4, 2, 1, bias=False)
+    pad = layers.F.pad
+    spy = mock.patch.object(layers.F, "pad", lambda x, *a, **k: seen.append(pad(x, *a, **k)) or seen[-1])
+    with spy, torch.autocast("cpu", torch.bfloat16):
+        layer(torch.randn(2, 4, 8, 8).bfloat16())
+    assert [x.dtype for x in seen] == [torch.bfloat16]
 
 
 def strided_and_blurred(net):
