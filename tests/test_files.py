@@ -47,6 +47,17 @@ def test_pictures_are_written_whole(tmp_path, extension, error):
     assert [file.name for file in tmp_path.iterdir()] == [path.name]
 
 
+@pytest.mark.parametrize("count", [1, 2, 4, 7])
+@pytest.mark.parametrize("blocks", [1, 3])
+def test_a_sheet_shows_every_glyph(tmp_path, count, blocks):
+    greys = np.arange(1, 2 * count + 1, dtype=np.uint8)
+    images = np.broadcast_to(greys[:, None, None], (2 * count, 8, 8))
+    columns = {"source": images[:count], "target": np.stack([images[count:]] * 3, axis=-1)}
+    save_sheet(columns, tmp_path / "sheet.png", blocks=blocks)
+    found = np.asarray(Image.open(tmp_path / "sheet.png").convert("L"))
+    assert all((found == grey).sum() >= 64 for grey in greys)
+
+
 def test_a_sheet_has_every_glyph(tmp_path):
     images = np.full((5, 32, 32), 255, np.uint8)
     images[:, 8:24, 8:24] = np.arange(5, dtype=np.uint8)[:, None, None] * 40

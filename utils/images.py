@@ -3,7 +3,7 @@
 import io
 import itertools
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -12,7 +12,7 @@ import torch
 from PIL import Image, ImageDraw, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
-from utils.cli import UserError
+from utils.cli import UserError, abbreviate
 from utils.files import write_whole
 
 DARK = 128  # a grey level below it is ink
@@ -126,6 +126,22 @@ class Letters(Protocol):
     def render(self, character: str, image_size: int) -> np.ndarray: ...
 
 
+def grid_maker() -> Callable[..., Tensor]:
+    """torchvision's `make_grid`, loaded when it is needed, since that takes a second.
+
+    Raises:
+        UserError: when torchvision is missing, or is that of another torch.
+    """
+    try:
+        from torchvision.utils import make_grid
+    except (ImportError, RuntimeError) as error:
+        reason = abbreviate(" ".join(str(error).split()), 100)
+        raise UserError(
+            f"torchvision can't be loaded beside torch {torch.__version__}: install both together ({reason})"
+        ) from error
+    return make_grid
+
+
 def save_sheet(
     columns: dict[str, np.ndarray],
     path: Path,
@@ -138,6 +154,7 @@ def save_sheet(
     `columns` maps a heading to uint8 [N, S, S] or [N, S, S, 3], the same N in each; `caption`
     lines stand above, those of their characters that are not ASCII as `letters` draws them. The headings are ASCII.
     """
+    make_grid = grid_maker()
     headings, images = list(columns), [pixels if pixels.ndim == 4 else pixels[..., None] for pixels in columns.values()]
     count, size = images[0].shape[:2]
     blocks = min(blocks, count)
@@ -155,9 +172,14 @@ def save_sheet(
             draw.line([(left - GAP, line * len(caption)), (left - GAP, sheet.height)], fill=(RULE,) * 3)
         for column, heading in enumerate(headings):
             draw.text((left + column * cell, top - line), heading, fill=(INK,) * 3)
-            for row in range(min(rows, count - block * rows)):
-                pixels = np.broadcast_to(images[column][block * rows + row], (size, size, 3))
-                sheet.paste(Image.fromarray(np.ascontiguousarray(pixels)), (left + column * cell, top + row * cell))
+        shown = range(block * rows, min(count, (block + 1) * rows))
+        if not shown:
+            continue
+        glyphs = np.stack([np.broadcast_to(pixels[n], (size, size, 3)) for n in shown for pixels in images])
+        grid = make_grid(torch.from_numpy(glyphs).permute(0, 3, 1, 2), len(images), padding=GAP, pad_value=PAPER)
+        if len(glyphs) > 1:  # else it is given no border
+            grid = grid[:, GAP:, GAP:]
+        sheet.paste(Image.fromarray(grid.permute(1, 2, 0).contiguous().numpy()), (left, top))
     write_atomic(sheet, path)
 
 
