@@ -170,7 +170,7 @@ def prepare(
     from utils.quality import find_best
     from utils.weights import find_kinds, foreign_config, weights_folder
 
-    tune(device)
+    tune(device, training=False)
     paths = Paths(Path(args.experiment_dir))
     if args.resume == "best":
         args.resume = str(find_best(paths.quality_csv, checkpoint.all_steps(paths.checkpoint)))
@@ -179,7 +179,9 @@ def prepare(
         raise UserError(f"{paths.config}: no such file; train first, or point --experiment_dir to an experiment")
     say(warning)
     args.read = glyph_reader() if args.legibility else None
-    kinds = ["raw", "ema"] if args.compare or (args.suspects and both_kinds(checkpoints)) else [args.weights]
+    kinds = (
+        ["raw", "ema"] if args.compare or (args.suspects and both_kinds(checkpoints, args.resume)) else [args.weights]
+    )
     if config is None:
         found, said = find_kinds(checkpoints, args.resume, kinds)
         config, assumed = foreign_config(found[0], args.image_size)
@@ -214,11 +216,13 @@ def prepare(
     return models, weights, job, folder
 
 
-def both_kinds(checkpoints: Path) -> bool:
-    """Whether there are raw and EMA weights, so that they can be compared."""
+def both_kinds(checkpoints: Path, resume: str) -> bool:
+    """Whether the step `resume` (or `latest`) has raw and EMA weights, so that they can be compared."""
     from utils import checkpoint
 
-    return all(checkpoint.steps_with(checkpoints, part) for part in (checkpoint.GENERATOR, checkpoint.EMA_GENERATOR))
+    parts = (checkpoint.GENERATOR, checkpoint.EMA_GENERATOR)
+    both = set.intersection(*(set(checkpoint.steps_with(checkpoints, part)) for part in parts))
+    return bool(both) if resume == "latest" else int(resume) in both
 
 
 def model_check(values: dict, path: Path) -> Callable[["Weights"], None]:

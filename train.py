@@ -15,6 +15,7 @@ from utils.options import (
     NOT_RECORDED,
     OPTIMIZERS,
     RECIPES,
+    amp_line,
     changes_on_resume,
     check_recorded,
     idle_flags_line,
@@ -66,9 +67,14 @@ def build_parser() -> Parser:
     flag(net, "dropout", "dropout in the generator's deep levels, 0 to 1", type=float)
 
     learning = parser.add_argument_group("learning")
-    flag(learning, "epoch", "passes over the data", type=at_least(1))
-    flag(learning, "max_steps", "steps to end at, if that comes before --epoch", type=at_least(1))
-    flag(learning, "max_minutes", "time the first steps and set --max_steps so that the run takes so long", type=float)
+    flag(
+        learning,
+        "epoch",
+        "passes over the data (default 100, where no other length is given; on CUDA --max_minutes 60 --early_stop 10)",
+        type=at_least(1),
+    )
+    flag(learning, "max_steps", "steps to end at", type=at_least(1))
+    flag(learning, "max_minutes", "time the steps and set --max_steps so that the run takes so long", type=float)
     flag(learning, "batch_size", "pairs in a micro-batch, of all processes together", type=at_least(1, 8192))
     flag(learning, "accum_steps", "micro-batches in a step", type=at_least(1))
     flag(learning, "optimizer", "what trains the generator: muon or adam", choices=OPTIMIZERS)
@@ -88,7 +94,7 @@ def build_parser() -> Parser:
     flag(
         learning,
         "amp",
-        "precision of a step: off, bf16 or fp16 (default: what the GPU is fast at, off on the CPU)",
+        "precision of a step: off, bf16 or fp16 (default: what the GPU or the CPU has units for)",
         choices=AMP,
     )
     flag(learning, "compile", "compile both networks with torch.compile, which takes minutes at the first steps")
@@ -100,14 +106,26 @@ def build_parser() -> Parser:
     flag(run, "resume", "go on from a checkpoint: latest, best, or a step", type=step_latest_or_best)
     flag(run, "overwrite", "start anew where an experiment is already, deleting it", action="store_true")
     flag(run, "checkpoint_steps", "steps between checkpoints", type=at_least(1))
-    flag(run, "keep_checkpoints", "newest checkpoints to keep, beside the best", type=at_least(1))
+    flag(
+        run,
+        "checkpoint_minutes",
+        "minutes between checkpoints, in place of steps; 0: by --checkpoint_steps (default 0, on CUDA 10)",
+        type=float,
+    )
+    flag(
+        run,
+        "keep_checkpoints",
+        "newest checkpoints to keep, beside the best: two whole, of older ones the weights to draw with",
+        type=at_least(1),
+    )
     flag(run, "checkpoint_only_last", "the same as --keep_checkpoints 1", action="store_true")
     flag(
         run,
         "sample_steps",
-        "steps between sheets of held-out characters, and between scores (default 100, on CUDA 500)",
-        type=at_least(1),
+        "steps between sheets of held-out characters, and between scores; 0: every minute (default 100, on CUDA 0)",
+        type=at_least(0),
     )
+    flag(run, "deterministic", "compute the same bits each time, on CUDA too, where it is slower")
     flag(run, "early_stop", "scores in a row without a gain that end the run; 0: never", type=at_least(0))
     return parser
 
@@ -149,8 +167,10 @@ def prepare(
 
     from model import Zi2ZiConfig, Zi2ZiModel
     from utils import checkpoint
-    from utils.distributed import default_amp, tune
+    from utils.distributed import check_ways, default_amp, tune
     from utils.experiment import FORMAT, read_config, write_json
+    from utils.images import grid_maker
+    from utils.memory import cut_to_fit
     from utils.train_state import check_parts
     from utils.training import Trainer
 
@@ -168,10 +188,12 @@ def prepare(
     options = resolve_options(args, paths, config, architecture, on_cuda=device.type == "cuda", amp=default_amp(device))
     if options.batch_size % ranks.count:
         raise UserError(f"--batch_size {options.batch_size} is shared by {ranks.count} processes: make it a multiple")
+    check_ways(device, options.amp, options.compile)
+    grid_maker()  # the first sheet is drawn when there is something to lose
     say(warning)
     say(*(changes_on_resume(args, options, config) if config else [small_default_line(args, options)]))
 
-    say(idle_flags_line(args, options))
+    say(idle_flags_line(args, options), amp_line(args, options, device.type))
     data = open_data(args, options, config, pretrained.earlier if pretrained else None)
     settle_labels(options, data.labels)
     if pretrained and options.fine_tune:
@@ -188,8 +210,9 @@ def prepare(
         parts = choose_step(paths, steps, lambda found, step: check_parts(shapes, found, paths.checkpoint, step))
     elif pretrained:
         checkpoint.check_fit(shapes.netG, pretrained.generator, pretrained.path)
-    tune(device)
+    tune(device, deterministic=options.deterministic)
     model = Zi2ZiModel(model_config, device)
+    say(cut_to_fit(model, options.batch_size, ranks) if device.type != "cpu" else None)
     if options.compile:
         model.compile()
 
@@ -204,6 +227,9 @@ def prepare(
     trainer = Trainer(model, data, options, paths, on_change=record, ranks=ranks)
     say(trainer.validation_line())
     trainer.check_disk()
+    has_no_judge = checkpoint.DISCRIMINATOR not in parts if parts else pretrained and pretrained.discriminator is None
+    if options.Ladv_penalty and has_no_judge:
+        say("there is no trained discriminator: it starts from its seed")
     if pretrained:
         trainer.start_from(pretrained, step=0 if options.fine_tune else pretrained.step)
     if parts:
@@ -247,14 +273,21 @@ def find_resume_steps(args: argparse.Namespace, paths: "Paths") -> list[int]:
     if args.overwrite:
         raise UserError("--resume and --overwrite contradict each other")
     if args.resume == "best":
-        args.resume = str(find_best(paths.quality_csv, steps))
+        args.resume = str(find_best(paths.quality_csv, checkpoint.drawable_steps(paths.checkpoint)))
     if foreign_steps(paths):
         return []
     if args.resume == "latest":
         return steps
-    if int(args.resume) not in steps:
-        raise UserError(f"{paths.checkpoint} has no complete step {args.resume}, only {steps or 'none'}")
-    return [int(args.resume)]
+    step = int(args.resume)
+    if step not in steps and step in checkpoint.drawable_steps(paths.checkpoint):
+        path = checkpoint.drawable_path(paths.checkpoint, step)
+        raise UserError(
+            f"of step {step} only weights are left: a training goes on from {steps or 'no step'}; "
+            f"--fine_tune {path} starts a new one from them"
+        )
+    if step not in steps:
+        raise UserError(f"{paths.checkpoint} has no complete step {step}, only {steps or 'none'}")
+    return [step]
 
 
 def choose_step(paths: "Paths", steps: list[int], check: Callable[[dict, int], None]) -> dict[str, dict]:

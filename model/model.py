@@ -7,7 +7,7 @@ import contextlib
 import copy
 import functools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, NamedTuple
 
@@ -341,6 +341,7 @@ class Zi2ZiModel:
     def __init__(self, config: Zi2ZiConfig, device: str | torch.device = "cpu", is_training: bool = True):
         self.config = config
         self.device = torch.device(device)
+        self.layout = layout_for(self.device)
         self.netD = self.ema = self.optimizer_G = self.optimizer_D = None
         self.netG = self._make(UNetGenerator, config.generator_arguments()).train(is_training)
         if not is_training:
@@ -349,7 +350,7 @@ class Zi2ZiModel:
             self.netG.freeze_encoder()
         self.netD = self._make(Discriminator, config.discriminator_arguments())
         if config.optimizer == "muon":
-            self.optimizer_G = Muon(self.netG, config.lr, self.netG.ends())
+            self.optimizer_G = Muon(self.netG, config.lr, self.netG.ends(), AMP_TYPES[config.amp])
         else:
             self.optimizer_G = self._adam(self.netG, config.lr)
         self.optimizer_D = self._adam(self.netD, config.lr_D)
@@ -357,15 +358,21 @@ class Zi2ZiModel:
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=config.amp == "fp16")
         if config.ema_decay > 0:
             self.ema = EMA(self.netG, config.ema_decay)
+        self.batch: Batch | None = None  # of `set_input`
+        self.micro_batches: list[Batch] = []
         self._averaged_G, self._averaged_D = self.netG, self.netD  # over the processes that train together
 
-    def distribute(self, wrap: Callable[[nn.Module], nn.Module]) -> None:
-        """Train as one of several processes, each on its share of the batch.
+    def distribute(
+        self, wrap: Callable[[nn.Module], nn.Module], rank: int, count: int, add_up: Callable[[Tensor], None]
+    ) -> None:
+        """Train as number `rank` of `count` processes, each on its share of the batch.
 
         `wrap` makes of a network a module with the same forward whose backward averages the gradients over
-        all processes (`DistributedDataParallel`). Losses stay those of the share.
+        all processes (`DistributedDataParallel`). Losses stay those of the share. `add_up` is as in `Muon.distribute`.
         """
         self._averaged_G, self._averaged_D = wrap(self.netG), wrap(self.netD)
+        if isinstance(self.optimizer_G, Muon):
+            self.optimizer_G.distribute(rank, count, add_up)
 
     def compile(self, backend: str = "inductor") -> None:
         """Have both networks compiled by `torch.compile` when they first run; weights and keys stay what they are."""
@@ -376,7 +383,7 @@ class Zi2ZiModel:
     def _make(self, kind: type[nn.Module], arguments: dict) -> nn.Module:
         # Drawn on the CPU, the initial weights of a seed are the same on every device.
         with torch.device("meta" if self.device.type == "meta" else "cpu"):
-            return kind(**arguments).to(self.device, memory_format=torch.channels_last)
+            return kind(**arguments).to(self.device, memory_format=self.layout)
 
     def _adam(self, net: nn.Module, lr: float) -> torch.optim.Adam:
         fused = self.device.type in ("cpu", "cuda")
@@ -393,15 +400,18 @@ class Zi2ZiModel:
 
         With `accum_steps` k it is cut into k micro-batches, which together make one step.
         """
-        if label.min() < 0 or label.max() >= self.config.embedding_num:
-            raise ValueError(f"label {int(label.max())} is beyond embedding_num {self.config.embedding_num}")
+        self._check(label)
         self.batch = Batch(self.moved(label), self._image(source), self._image(target))
         parts = (tensor.chunk(self.config.accum_steps) for tensor in self.batch)
         self.micro_batches = [Batch(*part) for part in zip(*parts, strict=True)]
 
+    def _check(self, label: Tensor) -> None:
+        if label.min() < 0 or label.max() >= self.config.embedding_num:
+            raise ValueError(f"label {int(label.max())} is beyond embedding_num {self.config.embedding_num}")
+
     def _image(self, image: Tensor) -> Tensor:
         dtype = next(self.netG.parameters()).dtype
-        return self.moved(image, dtype=dtype, memory_format=torch.channels_last)
+        return self.moved(image, dtype=dtype, memory_format=self.layout)
 
     def moved(self, tensor: Tensor, **how: Any) -> Tensor:
         """The tensor on the model's device; `how` is what `Tensor.to` takes more."""
@@ -445,7 +455,7 @@ class Zi2ZiModel:
         self.optimizer_D.zero_grad()
         draws = []
         for batch in self.micro_batches:
-            random_state = self._random_state()
+            random_state = self.random_state()
             with self._autocast(), averaging(self._averaged_D, batch is self.micro_batches[-1]):
                 with torch.set_grad_enabled(not accumulating):  # accumulating, G is drawn again for its own update
                     drawn = self.forward(batch)
@@ -503,18 +513,33 @@ class Zi2ZiModel:
             terms["const_loss"] = config.Lconst_penalty * losses.const_loss(encoded, encoded_fake)
         return terms
 
-    def _random_state(self) -> tuple[Tensor, Tensor | None]:
-        on_cuda = self.device.type == "cuda"
-        return torch.get_rng_state(), torch.cuda.get_rng_state(self.device) if on_cuda else None
+    def random_state(self) -> dict[str, Tensor | None]:
+        """The states of the generators that dropout draws from, by kind of device."""
+        kind = self.device.type
+        return {
+            "cpu": torch.get_rng_state(),
+            "cuda": torch.cuda.get_rng_state(self.device) if kind == "cuda" else None,
+            "mps": torch.mps.get_rng_state() if kind == "mps" else None,
+        }
 
-    def _redraw(self, batch: Batch, random_state: tuple[Tensor, Tensor | None]) -> tuple[Tensor, Tensor]:
+    def set_random_state(self, state: Mapping[str, Tensor | None]) -> None:
+        """Undo what happened since `random_state`; a state of another kind of device is left out."""
+        torch.set_rng_state(state["cpu"])
+        own = state.get(self.device.type)
+        if own is not None and self.device.type == "cuda":
+            torch.cuda.set_rng_state(own, self.device)
+        elif own is not None and self.device.type == "mps":
+            torch.mps.set_rng_state(own)
+
+    def _redraw(self, batch: Batch, random_state: Mapping[str, Tensor | None]) -> tuple[Tensor, Tensor]:
         """Draw once more what was drawn from `random_state`: same dropout, statistics left alone."""
-        devices = [self.device] if self.device.type == "cuda" else []
-        with torch.random.fork_rng(devices), frozen_statistics(self.netG):
-            torch.set_rng_state(random_state[0])
-            if random_state[1] is not None:
-                torch.cuda.set_rng_state(random_state[1], self.device)
-            return self.forward(batch)
+        after = self.random_state()
+        try:
+            self.set_random_state(random_state)
+            with frozen_statistics(self.netG):
+                return self.forward(batch)
+        finally:
+            self.set_random_state(after)
 
     @torch.inference_mode()
     def sample(self, source: Tensor, label: Tensor, weights: str = "auto") -> Tensor:
@@ -541,6 +566,14 @@ class Zi2ZiModel:
             return sharpened(image, self.config.sharpness)
         finally:
             net.train(was_training)
+
+
+def layout_for(device: torch.device) -> torch.memory_format:
+    """How images and weights lie in memory: channels last where that is fastest.
+
+    On MPS the backward of batch norm is wrong then (pytorch issues 175189 and 188371).
+    """
+    return torch.contiguous_format if device.type == "mps" else torch.channels_last
 
 
 def sharpened(image: Tensor, sharpness: float) -> Tensor:

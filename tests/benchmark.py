@@ -38,7 +38,6 @@ from utils.drawing import draw_files, plan
 from utils.font_data import FontData
 from utils.options import DEFAULTS
 from utils.render import GlyphRenderer
-from utils.train_state import random_state
 
 BATCH = {64: 4, 32: 8, 16: 16, 8: 16}  # images in a step, by the filters of the first level
 BLURS = {"plain": {}, "g_blur": {"g_blur": True}, "g_blur d_blur": {"g_blur": True, "d_blur": True}}
@@ -46,7 +45,6 @@ AS_BY_DEFAULT = {name: DEFAULTS[name] for name in ("Ladv_penalty", "Lconst_penal
 SIDES = (64, 128, 256, 384)  # pixels
 DRAWN = (100, 1000, 5000)  # glyphs, to see whether time and memory grow with them
 MANY, TARGETS = 20_000, 4  # characters and target fonts, to see what memory they take
-WHAT = ("train", "parts", "draw", "data", "checkpoint", "memory", "growth", "growth_of_drawing", "processes", "startup")
 Row = dict[str, Any]
 
 
@@ -254,7 +252,7 @@ def checkpoints(filters: int, rounds: int) -> list[Row]:
                 "ema_num_updates": 1,
                 "optimizer_G": model.optimizer_G.state_dict(),
                 "optimizer_D": model.optimizer_D.state_dict(),
-                "random_state": random_state(model.device),
+                "random_state": model.random_state(),
             },
         }
         timed = {
@@ -305,6 +303,28 @@ def train_in_child(threads: str, filters: str, way: str, blur: str = "plain") ->
         for _ in range(3):
             step()
     return 0
+
+
+def default_step(filters: int, rounds: int) -> list[Row]:
+    """The default step in each precision, with blur and without: at full size, and, for 16, at that of a small run."""
+    size, width, count = {64: (256, 64, 4), 16: (128, 24, 16)}.get(filters, (256, filters, BATCH[filters]))
+    batch = make_batch(count, size)
+    ways = {
+        f"{name}, {amp}": make_model(width, size, amp=amp, **blur, **AS_BY_DEFAULT)
+        for amp in ("off", "bf16")
+        for name, blur in list(BLURS.items())[:2]
+    }
+    seconds = interleaved({way: fast_step(model, batch) for way, model in ways.items()}, rounds)
+    optimizing = interleaved({way: model.optimizer_G.step for way, model in ways.items()}, rounds)
+    return [
+        {
+            "what": f"{size} px, {width} filters, {way}",
+            "images/s": count / taken,
+            "times float32": seconds[f"{way.partition(',')[0]}, off"] / taken,
+            "Muon's share": optimizing[way] / taken,
+        }
+        for way, taken in seconds.items()
+    ]
 
 
 def growth(filters: int, rounds: int) -> list[Row]:
@@ -392,6 +412,7 @@ SECTIONS = {
     "data": data,
     "checkpoint": checkpoints,
     "memory": memory,
+    "default_step": default_step,
     "growth": growth,
     "growth_of_drawing": growth_of_drawing,
     "processes": processes,

@@ -35,7 +35,7 @@ def images_per_second(filters: int, batch_size: int, steps: int = 4) -> float | 
         torch.manual_seed(ranks.rank)
         model = Zi2ZiModel(Zi2ZiConfig(ngf=filters, ndf=filters, embedding_num=1))
         if ranks.count > 1:
-            model.distribute(ranks.wrap)
+            model.distribute(ranks.wrap, ranks.rank, ranks.count, ranks.add_up)
         share = batch_size // ranks.count
         batch = torch.zeros(share, dtype=torch.int64), *(torch.rand(2, share, 1, 256, 256) * 2 - 1)
         for step in range(1 + steps):

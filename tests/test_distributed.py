@@ -1,6 +1,8 @@
 """Two processes under torchrun do what one does; their losses and weights are those of the joint batch."""
 
+import contextlib
 import csv
+import errno
 import json
 import os
 import shutil
@@ -15,13 +17,15 @@ import torch
 import infer
 from tests.conftest import TINY_FLAGS, run_train, tiny_batch, tiny_model
 from tests.ranks import ROOT, torchrun
+from utils import distributed
 from utils.cli import UserError
 from utils.dataset import ResumableSampler
 from utils.distributed import Ranks, choose_device, drawing_batch, joined
+from utils.files import locked
 
 # With a seed in whose first steps no norm of a few pixels makes much of the rounding.
 FLAGS = [*TINY_FLAGS, "--norm_type", "instance", "--dropout", "0", "--no-g_blur", "--checkpoint_steps", "3"]
-FLAGS += ["--random_seed", "1"]
+FLAGS += ["--random_seed", "1", "--amp", "off"]
 STEPS = 3
 
 
@@ -42,16 +46,17 @@ def weights_of(folder: Path, step: int, part: str) -> dict[str, torch.Tensor]:
     return torch.load(folder / "checkpoint" / f"{step}_{part}.pth", weights_only=True)
 
 
-def double_model(accum_steps: int):
+def double_model(accum_steps: int, optimizer: str):
     """In float64, with norms that see each image by itself, and no chance."""
-    return tiny_model(torch.float64, norm_type="instance", dropout=0.0, g_blur=True, accum_steps=accum_steps)
+    how = {"norm_type": "instance", "dropout": 0.0, "g_blur": True, "accum_steps": accum_steps, "optimizer": optimizer}
+    return tiny_model(torch.float64, **how)
 
 
-def train_share(accum_steps: int, path: Path) -> None:
+def train_share(accum_steps: int, optimizer: str, path: Path) -> None:
     """In each of several processes: steps on its share of the batches; the first keeps the losses and weights."""
     with joined(torch.device("cpu")) as ranks:
-        model = double_model(accum_steps)
-        model.distribute(ranks.wrap)
+        model = double_model(accum_steps, optimizer)
+        model.distribute(ranks.wrap, ranks.rank, ranks.count, ranks.add_up)
         found = []
         for seed in range(STEPS):
             model.set_input(*(part.chunk(ranks.count)[ranks.rank] for part in tiny_batch(8, 1, torch.float64, seed)))
@@ -61,12 +66,12 @@ def train_share(accum_steps: int, path: Path) -> None:
             torch.save((torch.stack(found), model.netG.state_dict(), model.netD.state_dict()), path)
 
 
-@pytest.mark.parametrize("accum_steps", [1, 2])
-def test_two_processes_train_as_one_does_on_the_joint_batch(tmp_path, accum_steps):
+@pytest.mark.parametrize(("accum_steps", "optimizer"), [(1, "adam"), (2, "adam"), (1, "muon")])
+def test_two_processes_train_as_one_does_on_the_joint_batch(tmp_path, accum_steps, optimizer):
     """Losses, and weights after three steps, in float64."""
-    both("-m", "tests.test_distributed", accum_steps, tmp_path / "found.pth", cwd=ROOT)
+    both("-m", "tests.test_distributed", "train", accum_steps, optimizer, tmp_path / "found.pth", cwd=ROOT)
     losses, *nets = torch.load(tmp_path / "found.pth", weights_only=True)
-    model = double_model(accum_steps)
+    model = double_model(accum_steps, optimizer)
     for seed in range(STEPS):
         model.set_input(*tiny_batch(8, 1, torch.float64, seed))
         expected = torch.stack([loss.double() for loss in model.optimize_parameters().values()])
@@ -151,6 +156,37 @@ def test_a_process_whose_partner_is_killed_says_so_in_one_line(tmp_path):
     assert 'train.py", line' not in err  # no traceback of ours; torchrun has one of its own
 
 
+def fail_alone(folder: Path) -> None:
+    """In each of several processes: the first holds the folder and waits for the second, whose disk fails."""
+    with joined(torch.device("cpu")) as ranks, contextlib.ExitStack() as stack:
+        if ranks.is_main:
+            stack.enter_context(locked(folder, ".training.lock", "training in"))
+        ranks.most(0)
+        (folder / f"{ranks.rank}.started").write_text(str(time.time()))
+        if not ranks.is_main:
+            raise OSError(errno.ENOSPC, "No space left on device", "a file")
+        ranks.most(0)
+
+
+def test_a_process_that_fails_alone_holds_nobody_up(tmp_path):
+    _, err = both("-m", "tests.test_distributed", "fail", tmp_path, cwd=ROOT, code=1)
+    assert time.time() - float((tmp_path / "1.started").read_text()) < 10
+    assert "error: a file: No space left on device" in err
+    assert 'test_distributed.py", line' not in err  # no traceback of ours; torchrun has one of its own
+    with locked(tmp_path, ".training.lock", "training in"):
+        pass
+
+
+def test_what_is_no_known_error_shows_where_it_arose(monkeypatch, capsys):
+    codes = []
+    monkeypatch.setattr(os, "_exit", codes.append)
+    for error in (ZeroDivisionError("by 0"), SystemExit(2), SystemExit(), UserError("wrong"), KeyboardInterrupt()):
+        distributed.leave(error)
+    assert codes == [1, 2, 0, 2, 130]
+    said = capsys.readouterr().err
+    assert "ZeroDivisionError: by 0" in said and "error: wrong" in said and "interrupted" in said
+
+
 def wait_for_a_step(root: Path) -> None:
     deadline = time.monotonic() + 60
     while not ((root / "losses.csv").is_file() and losses_of(root)):
@@ -182,6 +218,7 @@ def test_a_mac_is_told_of_its_gpu(monkeypatch):
 def test_each_process_takes_a_device_of_its_own(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
+    monkeypatch.setattr(distributed, "check_kernels", lambda device: None)
     monkeypatch.setenv("LOCAL_RANK", "1")
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
     assert choose_device(None)[0] == torch.device("cuda", 1)
@@ -210,4 +247,7 @@ def test_one_process_is_a_case_of_many():
 
 
 if __name__ == "__main__":
-    train_share(int(sys.argv[1]), Path(sys.argv[2]))
+    if sys.argv[1] == "train":
+        train_share(int(sys.argv[2]), sys.argv[3], Path(sys.argv[4]))
+    else:
+        fail_alone(Path(sys.argv[2]))

@@ -17,11 +17,13 @@ from model import Zi2ZiConfig, Zi2ZiModel
 from model import model as networks
 from tests.conftest import run_train
 from tests.fonts import make_font
-from utils import options, training
+from utils import checkpoint, options, stopping, training
+from utils.distributed import default_amp
 from utils.experiment import Paths, read_config
 
 ROOT = Path(__file__).parent.parent
 
+OTHER_AMP = "off" if default_amp(torch.device("cpu")) == "bf16" else "bf16"
 # Each flag of train.py with a value that must change what a run of two steps leaves behind.
 TRAIN_FLAGS = {
     **{"src_font": "MADE:s", "dst_font": "MADE:t", "charset": "MADE:c", "split_ratio": "0.5", "augment": False},
@@ -38,13 +40,13 @@ TRAIN_FLAGS = {
         "optimizer": "adam",
         "random_seed": "5",
     },
-    **{"checkpoint_steps": "1", "sample_steps": "1", "amp": "bf16", "val_ratio": "0.3"},
+    **{"checkpoint_steps": "1", "sample_steps": "1", "amp": OTHER_AMP, "val_ratio": "0.3"},
 }
 # Flags that need a run of their own, below.
 TESTED_APART = {
     *("experiment_dir", "gpu_ids", "resume", "overwrite", "keep_checkpoints", "checkpoint_only_last"),
     *("num_workers", "max_minutes", "schedule", "dst_imgs", "data_dir", "fine_tune", "freeze_encoder"),
-    *("compile", "early_stop", "recipe", "sharpness"),
+    *("compile", "early_stop", "recipe", "sharpness", "checkpoint_minutes", "deterministic"),
 }
 INFER_FLAGS = {
     *(
@@ -141,16 +143,21 @@ def test_the_recipe_of_the_earlier_ports(made, tmp_path):
     assert json.loads((tmp_path / "config.json").read_text(encoding="utf-8"))["model"] == config["model"]
 
 
-def test_without_an_adversarial_loss_the_discriminator_stays_as_it_is(made, tmp_path):
-    """The default. It is saved all the same, so that a run can go on with it."""
+def test_without_an_adversarial_loss_the_discriminator_stays_as_it_is(made, tmp_path, capsys):
+    """The default. It is not saved, and a run that goes on with it starts it from the seed."""
     flags = ["--image_size", "64", "--ngf", "2", "--ndf", "2", "--gpu_ids", "-1", "--experiment_dir", str(tmp_path)]
     flags += [*made_flags(made), "--checkpoint_steps", "1"]
     assert train.main([*flags, "--max_steps", "2"]) == 0
-    first, second = (torch.load(tmp_path / f"checkpoint/{n}_net_D.pth", weights_only=True) for n in (1, 2))
-    assert all(torch.equal(first[key], second[key]) for key in first)
+    assert not list(tmp_path.glob("checkpoint/*_net_D.pth"))
     assert (tmp_path / "losses.csv").read_text().splitlines()[0] == "step,epoch,lr,g_loss,l1_loss"
+    capsys.readouterr()
     assert train.main([*flags, "--resume", "latest", "--max_steps", "3", "--Ladv_penalty", "1"]) == 0
+    assert "there is no trained discriminator: it starts from its seed" in capsys.readouterr().out
     third = torch.load(tmp_path / "checkpoint/3_net_D.pth", weights_only=True)
+    torch.manual_seed(options.DEFAULTS["random_seed"])
+    model = read_config(Paths(tmp_path))["model"]
+    first = Zi2ZiModel(Zi2ZiConfig(**model)).netD.state_dict()
+    assert all((first[key] - third[key]).abs().max() < 0.01 for key in first if key.endswith("weight"))
     assert not all(torch.equal(first[key], third[key]) for key in first)
     assert "d_loss" in (tmp_path / "losses.csv").read_text()
 
@@ -167,7 +174,9 @@ def test_retention_flags(made, tmp_path):
     for name, extra in {"3": [], "2": ["--keep_checkpoints", 2], "1": ["--checkpoint_only_last"]}.items():
         assert run_train(tmp_path / name, *flags, *extra) == 0
         kept[name] = sorted(path.name for path in (tmp_path / name / "checkpoint").glob("*_state.pth"))
-    assert kept["3"] == ["3_state.pth", "4_state.pth", "5_state.pth"]
+    assert kept["3"] == ["4_state.pth", "5_state.pth"]
+    assert (tmp_path / "3" / "checkpoint" / "3_net_G_EMA.pth").is_file()
+    assert not (tmp_path / "3" / "checkpoint" / "3_net_D.pth").exists()
     assert kept["2"] == ["4_state.pth", "5_state.pth"]
     assert kept["1"] == ["5_state.pth"]
 
@@ -193,7 +202,7 @@ def test_max_minutes_fixes_the_length_once(made, tmp_path, capsys):
     flags = [*made_flags(made), "--max_minutes", 0.02]
     assert run_train(tmp_path, *flags, "--epoch", 100000) == 0
     steps = recorded_training(tmp_path)["max_steps"]
-    assert steps >= training.WARM_STEPS + training.TIMED_STEPS
+    assert steps >= stopping.WARM_STEPS + stopping.TIMED_STEPS
     assert (tmp_path / "checkpoint" / f"{steps}_state.pth").exists()
     capsys.readouterr()
     assert run_train(tmp_path, *flags, "--resume", "latest") == 0
@@ -206,32 +215,85 @@ def test_other_max_minutes_give_a_finished_run_a_new_length(made, tmp_path):
     first = recorded_training(tmp_path)["max_steps"]
     assert run_train(tmp_path, *flags[:-1], 0.03, "--resume", "latest") == 0
     training_flags = recorded_training(tmp_path)
-    assert training_flags["max_steps"] >= first + training.WARM_STEPS + training.TIMED_STEPS
+    assert training_flags["max_steps"] >= first + stopping.WARM_STEPS + stopping.TIMED_STEPS
     assert (tmp_path / "checkpoint" / f"{training_flags['max_steps']}_state.pth").exists()
 
 
 def test_the_first_steps_do_not_count_in_the_length_of_a_run(monkeypatch):
     now, waits = [0.0], []
-    monkeypatch.setattr(training.time, "monotonic", lambda: now[0])
-    clock, found = training.Clock(minutes=10), []
+    monkeypatch.setattr(stopping.time, "monotonic", lambda: now[0])
+    clock, found = stopping.Clock(minutes=10), []
     for step in range(40):
-        now[0] += 10 if step < training.WARM_STEPS else 2  # as long as it takes to compile and to choose
-        found.append(clock.remaining_steps(lambda: waits.append(now[0])))
+        now[0] += 10 if step < stopping.WARM_STEPS else 2  # as long as it takes to compile and to choose
+        found.append(clock.remaining_steps(lambda: waits.append(now[0]), None))
     assert waits == [100, 140]
     assert [steps for steps in found if steps is not None] == [(600 - 140) // 2]
+
+
+def test_scores_and_checkpoints_count_in_the_length_of_a_run(monkeypatch):
+    """Of ten minutes a pause of 10 s after every 20 steps of 1 s takes a third."""
+    now = [0.0]
+    monkeypatch.setattr(stopping.time, "monotonic", lambda: now[0])
+    clock, step, end = stopping.Clock(minutes=10), 0, None
+    while end is None or step < end:
+        step += 1
+        now[0] += 1
+        pause = 10.0 if step % 20 == 0 else None
+        now[0] += pause or 0
+        remaining = clock.remaining_steps(lambda: None, pause)
+        end = end if remaining is None else step + max(1, remaining)
+    assert 585 <= now[0] + 10 <= 610  # with the pause after the last step
+
+
+def test_what_is_due_by_time_takes_a_hundredth_of_it_at_most(monkeypatch):
+    now, taken = [0.0], 0.0
+    monkeypatch.setattr(stopping.time, "monotonic", lambda: now[0])
+    interval = stopping.Interval(500, minutes=1)
+    for step in range(10_000):
+        now[0] += 1
+        if interval.is_due(step):
+            now[0] += 3
+            taken += 3
+            interval.done(3)
+    assert 0.008 < taken / now[0] < 0.011
+    by_steps = stopping.Interval(50)
+    assert [step for step in range(1, 151) if by_steps.is_due(step)] == [50, 100, 150]
+
+
+def test_checkpoints_by_time(made, tmp_path, monkeypatch):
+    """At an interval of next to nothing each step is due; by --checkpoint_steps none would be but the last."""
+    monkeypatch.setattr(stopping, "MOST_SHARE", 1.0)
+    assert run_train(tmp_path, *made_flags(made), "--max_steps", 4, "--checkpoint_minutes", 1e-9) == 0
+    assert checkpoint.steps_with(tmp_path / "checkpoint", checkpoint.STATE) == [3, 4]
+    with pytest.raises(SystemExit):
+        run_train(tmp_path, "--resume", "latest", "--checkpoint_minutes", 1, "--checkpoint_steps", 5)
+
+
+def test_a_deterministic_run_is_the_same_on_a_cpu(made, base, tmp_path):
+    try:
+        assert run_train(tmp_path, *made_flags(made), "--max_steps", 2, "--deterministic") == 0
+        assert torch.are_deterministic_algorithms_enabled()
+    finally:
+        torch.use_deterministic_algorithms(False)
+    assert fingerprint(tmp_path) == base
 
 
 def test_what_the_machine_chose_another_machine_chooses_anew(made, tmp_path):
     flags = [*made_flags(made), "--max_steps", 2]
     assert run_train(tmp_path, *flags, "--num_workers", 1) == 0
     config = read_config(Paths(tmp_path))
-    assert config["training"]["of_machine"] == ["amp", "sample_steps"]
+    assert config["training"]["of_machine"] == ["amp", "sample_steps", "checkpoint_minutes"]
     args = train.build_parser().parse_args(["--resume", "latest"])
+    own = config["training"]["amp"] = config["model"]["amp"] = "off"
     found = options.resolve_options(args, Paths(tmp_path), config, {}, on_cuda=True, amp="bf16")
-    assert (found.num_workers, found.amp, found.sample_steps) == (1, "bf16", 500)
+    assert (found.num_workers, found.amp, found.sample_steps, found.checkpoint_minutes) == (1, "bf16", 0, 10.0)
     said = options.changes_on_resume(args, found, config)
-    assert said == ["--amp bf16 from here on, off before", "--sample_steps 500 from here on, 100 before"]
-    again = options.resolve_options(args, Paths(tmp_path), config, {}, on_cuda=False, amp="off")
+    assert said == [
+        "--amp bf16 from here on, off before",
+        "--sample_steps 0 from here on, 100 before",
+        "--checkpoint_minutes 10.0 from here on, 0.0 before",
+    ]
+    again = options.resolve_options(args, Paths(tmp_path), config, {}, on_cuda=False, amp=own)
     assert options.changes_on_resume(args, again, config) == []
     for odd in (None, 3, "amp", [["amp"], {}], ["amp", "amp", "lr"]):
         config["training"]["of_machine"] = odd
@@ -239,12 +301,56 @@ def test_what_the_machine_chose_another_machine_chooses_anew(made, tmp_path):
         assert found.amp == ("bf16" if odd == ["amp", "amp", "lr"] else "off")
 
 
-def test_a_new_number_of_epochs_takes_the_place_of_minutes(made, tmp_path):
-    assert run_train(tmp_path, *made_flags(made), "--max_minutes", 0.001) == 0
-    config = read_config(Paths(tmp_path))
-    args = train.build_parser().parse_args(["--resume", "latest", "--epoch", "7"])
-    found = options.resolve_options(args, Paths(tmp_path), config, {}, on_cuda=False)
-    assert (found.epoch, found.max_steps, found.max_minutes) == (7, None, None)
+LENGTHS = {  # what is given, what was recorded, and the epochs, steps and minutes that come of it
+    "": ({}, (100, None, None)),
+    "--max_steps 50": ({}, (None, 50, None)),
+    "--epoch 7 --max_steps 50": ({}, (7, 50, None)),
+    "--epoch 7": ({"max_minutes": 3.0, "max_steps": 800}, (7, None, None)),
+    "--max_steps 9": ({"epoch": 100, "max_steps": 50}, (None, 9, None)),
+    "--max_minutes 3": ({"max_minutes": 3.0, "max_steps": 800}, (None, 800, 3.0)),
+    "--max_minutes 4.0": ({"max_minutes": 3.0, "max_steps": 800}, (None, None, 4.0)),
+    "--lr 0.1": ({"epoch": 100, "max_steps": 50}, (100, 50, None)),
+}
+
+
+@pytest.mark.parametrize("on_cuda", [False, True])
+@pytest.mark.parametrize("given", LENGTHS)
+def test_a_length_that_is_given_takes_the_place_of_others(made, tmp_path, given, on_cuda):
+    saved, expected = LENGTHS[given]
+    args = train.build_parser().parse_args([*made_flags(made), *given.split()])
+    config = {"model": {}, "training": saved} if saved else None
+    found = options.resolve_options(args, Paths(tmp_path), config, {}, on_cuda=on_cuda)
+    if not given and on_cuda:
+        expected = (None, None, 60.0)
+    assert (found.epoch, found.max_steps, found.max_minutes) == expected
+    assert found.early_stop == (10 if not given and on_cuda else 0)
+    if config:
+        lengths = ("epoch", "max_steps", "max_minutes")
+        replaced = [name for name, value in zip(lengths, expected, strict=True) if value is None and name in saved]
+        said = [line for line in options.changes_on_resume(args, found, config) if "takes the place of" in line]
+        assert said == [f"{given} takes the place of --{name} {saved[name]}" for name in replaced]
+
+
+@pytest.mark.parametrize(
+    ("flags", "end"),
+    [
+        (["--max_steps", 3], "step 3, by --max_steps 3"),
+        (["--epoch", 1, "--max_steps", 100, "--batch_size", 9], "step 1, by --epoch 1"),
+        (["--epoch", 9, "--max_steps", 2], "step 2, by --max_steps 2"),
+    ],
+)
+def test_the_limit_that_ends_a_run_is_said_at_both_ends(made, tmp_path, capsys, flags, end):
+    assert run_train(tmp_path, *made_flags(made), *flags) == 0
+    said = capsys.readouterr().out
+    assert said.count(f"this run ends at {end}") == 2
+    assert run_train(tmp_path, "--resume", "latest") == 0
+    assert f"this run is finished: this run ends at {end}" in capsys.readouterr().out
+
+
+def test_fewer_epochs_than_the_default_do_not_end_a_run_whose_steps_are_given(made, tmp_path):
+    """Nine characters in batches of 64: a hundred passes over them are 15 steps."""
+    assert run_train(tmp_path, *made_flags(made), "--batch_size", 64, "--max_steps", 17) == 0
+    assert checkpoint.steps_with(tmp_path / "checkpoint", checkpoint.STATE)[-1] == 17
 
 
 def test_gpu_ids_minus_1_is_the_cpu_without_a_warning(made, tmp_path, capsys):

@@ -267,7 +267,7 @@ def test_redrawing_under_accumulation_repeats_the_dropout():
     model = tiny_model(accum_steps=2, dropout=0.5)
     model.set_input(*tiny_batch())
     batch = model.micro_batches[0]
-    state = model._random_state()
+    state = model.random_state()
     with torch.no_grad():
         first, again, fresh = model.forward(batch)[0], model._redraw(batch, state)[0], model.forward(batch)[0]
     assert torch.equal(first, again)

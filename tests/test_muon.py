@@ -1,13 +1,21 @@
 """Muon: what its step is, and what it keeps."""
 
+import contextlib
 import copy
 
 import pytest
 import torch
 from torch import nn
 
-from model import UNetGenerator
-from model.muon import COEFFICIENTS, ITERATIONS, MOMENTUM, Muon, orthogonalize
+from model import UNetGenerator, products
+from model.muon import COEFFICIENTS, ITERATIONS, MOMENTUM, Muon, orthogonalizer
+from model.products import Products
+
+
+def orthogonalize(matrix: torch.Tensor) -> torch.Tensor:
+    if len(matrix) > matrix.shape[1]:
+        return orthogonalize(matrix.T).T
+    return orthogonalizer(matrix @ matrix.T) @ matrix
 
 
 class Small(nn.Module):
@@ -138,6 +146,112 @@ def test_the_ends_of_the_generator_are_found(up_mode, input_nc):
     first, last = net.ends()
     assert first.weight.shape[1] == input_nc
     assert last.weight.shape[int(up_mode == "conv")] == input_nc * (4 if up_mode == "pixelshuffle" else 1)
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_the_layout_in_memory_changes_no_step(net, layout):
+    twin = copy.deepcopy(net).to(memory_format=layout)
+    for module in (net, twin):
+        give_gradients(module)
+        Muon(module, 0.01).step()
+    for found, expected in zip(twin.parameters(), net.parameters(), strict=True):
+        assert found.stride() == twin_stride(found, layout)
+        torch.testing.assert_close(found, expected, rtol=0, atol=1e-7)
+
+
+def twin_stride(tensor: torch.Tensor, layout: torch.memory_format) -> tuple[int, ...]:
+    return torch.empty(tensor.shape, memory_format=layout if tensor.ndim == 4 else torch.contiguous_format).stride()
+
+
+def test_processes_that_share_the_work_step_alike():
+    """Each computes its part, and what they add up is small."""
+    torch.manual_seed(0)
+    net = UNetGenerator(ngf=4, image_size=64, embedding_num=1, embedding_dim=4)
+    nets = [copy.deepcopy(net) for _ in range(4)]
+    optimizers = [Muon(each, 0.01, each.ends()) for each in nets]
+    brought, sizes = [], []
+    for rank, optimizer in enumerate(optimizers[:3]):
+        optimizer.distribute(rank, 3, lambda values: brought.append(values.clone()))
+    assert len({float(votes) for votes in brought}) == 1
+    brought.clear()
+    for each, optimizer in zip(nets[:3], optimizers, strict=False):
+        give_gradients(each)
+        optimizer.step()
+    total = sum(brought)
+    sizes = [values.numel() for values in brought]
+    assert sizes == [sizes[0]] * 3 and sizes[0] < sum(p.numel() for p in net.parameters()) / 4
+    assert all(0 < (values != 0).sum() < sizes[0] for values in brought)
+    for rank, each in enumerate(nets[:3]):
+        each.load_state_dict(net.state_dict())
+        optimizer = Muon(each, 0.01, each.ends())
+        optimizer.distribute(rank, 3, lambda values: values.mul_(3) if values.ndim == 0 else values.copy_(total))
+        give_gradients(each)
+        optimizer.step()
+    give_gradients(nets[3])
+    optimizers[3].step()
+    for each in nets[:3]:
+        assert all(torch.equal(a, b) for a, b in zip(each.parameters(), nets[3].parameters(), strict=True))
+
+
+def test_processes_agree_on_where_they_multiply(net, monkeypatch):
+    monkeypatch.setattr(products, "_trial_of_onednn", lambda: (True, True))
+    for willing in (2, 3):
+        optimizer = Muon(net, 0.01)
+        assert optimizer.products.in_onednn
+        optimizer.distribute(0, 3, lambda values, willing=willing: values.fill_(willing))
+        assert optimizer.products.in_onednn == (willing == 3)
+
+
+def test_many_at_once_are_made_orthogonal_as_one_by_one():
+    torch.manual_seed(0)
+    grams = torch.stack([m @ m.T for m in torch.randn(3, 8, 40, dtype=torch.float64)])
+    torch.testing.assert_close(orthogonalizer(grams), torch.stack([*map(orthogonalizer, grams)]))
+
+
+def test_rounding_the_factors_of_long_products_hardly_turns_a_step():
+    """Of a matrix whose singular values fall off as a momentum's do."""
+    torch.manual_seed(0)
+    left, right = (torch.linalg.qr(torch.randn(n, 128, dtype=torch.float64))[0] for n in (128, 4096))
+    matrix = (left * torch.logspace(0, -2, 128, dtype=torch.float64)) @ right.T
+    expected = orthogonalize(matrix)
+    found = []
+    for rounding in (None, torch.bfloat16):
+        ways = Products(torch.device("cpu"), rounding)
+        factor = ways.factor(matrix.float())
+        target = torch.zeros_like(factor)
+        with ways.exact():
+            root = orthogonalizer(ways.gram(factor))
+        ways.add_(target, root, factor, 1.0)
+        found.append(torch.nn.functional.cosine_similarity(target.double().flatten(), expected.flatten(), 0))
+    assert found[0] > 1 - 1e-6 and found[1] > 0.999
+
+
+def test_products_leave_the_settings_of_torch_as_they_are():
+    matmul = getattr(torch.backends.mkldnn, "matmul", None)
+    before = matmul and matmul.fp32_precision
+    for rounding in (None, torch.bfloat16):
+        ways = Products(torch.device("cpu"), rounding)
+        with ways.exact():
+            ways.add_(torch.zeros(600, 600), torch.ones(600, 600), torch.ones(600, 600), 1.0)
+        assert (matmul and matmul.fp32_precision) == before
+
+
+@pytest.mark.parametrize(("is_exact", "is_fast"), [(True, True), (True, False), (False, True), (False, False)])
+def test_what_a_processor_is_good_at_decides_where_it_multiplies(is_exact, is_fast, monkeypatch):
+    entered = []
+
+    @contextlib.contextmanager
+    def in_onednn():
+        entered.append(True)
+        yield
+
+    monkeypatch.setattr(products, "_trial_of_onednn", lambda: (is_exact, is_fast))
+    monkeypatch.setattr(products, "_in_onednn", in_onednn)
+    for rounding, expected in ((None, is_exact and is_fast), (torch.bfloat16, is_fast)):
+        for values, wanted in ((600**2, expected), (16, is_exact and is_fast)):
+            entered.clear()
+            Products(torch.device("cpu"), rounding).gram(torch.ones(4, values // 4))
+            assert bool(entered) == wanted
 
 
 def test_a_state_is_loaded_to_where_its_parameters_are(net):

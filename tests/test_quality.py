@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tests.conftest import run_train
-from tests.test_train_infer import assert_same, run_infer, states
+from tests.test_train_infer import run_infer
 from utils import checkpoint, metrics
 from utils.dataset import choose_validation, sample_validation, spread
 from utils.experiment import Paths
@@ -83,7 +83,7 @@ def test_quality_is_kept_up_to_the_step_that_a_run_goes_on_from(tmp_path):
 
 
 def test_the_best_checkpoint_outlives_the_newest(trained, tmp_path, capsys, monkeypatch):
-    """Scored best at step 6: it is kept, drawn with, and gone on from."""
+    """Scored best at step 6: its weights are kept, raw and averaged, and drawn with."""
     folder = shutil.copytree(trained, tmp_path / "run")
     path = folder / "quality.csv"
     header, first, second = path.read_text().splitlines()
@@ -93,8 +93,10 @@ def test_the_best_checkpoint_outlives_the_newest(trained, tmp_path, capsys, monk
     path.write_text("\n".join([header, ",".join(best), second]) + "\n")
     flags = ["--resume", "latest", "--max_steps", 16, "--checkpoint_steps", 2, "--keep_checkpoints", 1]
     assert run_train(folder, *flags) == 0
-    assert checkpoint.steps_with(folder / "checkpoint", checkpoint.STATE) == [6, 16]
-    assert_same(states(folder, 6), states(trained, 6))
+    assert checkpoint.steps_with(folder / "checkpoint", checkpoint.STATE) == [16]
+    for name in ("6_net_G.pth", "6_net_G_EMA.pth"):
+        assert (folder / "checkpoint" / name).read_bytes() == (trained / "checkpoint" / name).read_bytes()
+    assert not (folder / "checkpoint" / "6_net_D.pth").exists()
     report = (folder / "report.md").read_text("utf-8")
     assert "`--resume best`" in report
     assert "| EMA, step 16 |" in report
@@ -103,9 +105,21 @@ def test_the_best_checkpoint_outlives_the_newest(trained, tmp_path, capsys, monk
     character = json.loads((folder / "config.json").read_text("utf-8"))["data"]["train"][0]
     assert run_infer(folder, "--resume", "best", "--src_txt", character, "--infer_dir", tmp_path / "out") == 0
     assert "6_net_G_EMA.pth" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        run_train(folder, "--resume", "best", "--max_steps", 7)
+    assert "of step 6 only weights are left: a training goes on from [16]" in capsys.readouterr().err
+
+
+def test_a_training_goes_on_from_the_best_while_it_is_whole(trained, tmp_path, capsys):
+    folder = shutil.copytree(trained, tmp_path / "run")
+    path = folder / "quality.csv"
+    header, first, second = path.read_text().splitlines()
+    best = first.split(",")
+    best[header.split(",").index("validation_EMA_l1")] = "0.001"
+    path.write_text("\n".join([header, ",".join(best), second]) + "\n")
     assert run_train(folder, "--resume", "best", "--max_steps", 7) == 0
     assert "going on from step 6" in capsys.readouterr().out
-    assert (folder / "checkpoint" / "after_6" / "quality_to_16.csv").is_file()
+    assert (folder / "checkpoint" / "after_6" / "quality_to_12.csv").is_file()
     assert list(read_quality(path)) == [6, 7]
 
 

@@ -19,6 +19,7 @@ from tests.conftest import TINY_FLAGS, run_train
 from tests.fonts import boxes, make_font
 from utils.font_data import open_recorded
 from utils.images import to_float, to_uint8
+from utils.quality import find_best
 
 ROOT = Path(__file__).parent.parent
 QUICK = ["--image_size", "64", "--ngf", "4", "--ndf", "2", "--max_steps", "6"]
@@ -67,7 +68,7 @@ def test_the_two_commands_leave_a_whole_experiment(tmp_path):
     assert done.returncode == 0, done.stderr
     root = tmp_path / "experiments" / "default"
     files = {str(path.relative_to(root)) for path in root.rglob("*") if path.is_file()}
-    parts = {f"checkpoint/6_{part}.pth" for part in ("net_G", "net_D", "net_G_EMA", "state")}
+    parts = {f"checkpoint/6_{part}.pth" for part in ("net_G", "net_G_EMA", "state")}
     tables = {"losses.csv", "losses.png", "quality.csv", "quality.png", "report.md"}
     assert files == parts | tables | {"config.json", "sample/000006.png"}
     assert "WARNING: no CUDA device" in done.stdout or torch.cuda.is_available()
@@ -144,8 +145,34 @@ def test_resuming_goes_on_counting(tmp_path, trained, capsys):
     assert [int(line.split(",")[0]) for line in (folder / "losses.csv").read_text().split()[1:]] == list(range(1, 15))
     assert run_train(folder, "--resume", "latest", "--max_steps", 14) == 0
     assert "finished" in capsys.readouterr().out
-    assert run_train(folder, "--resume", 6, "--max_steps", 7) == 0
-    assert [int(line.split(",")[0]) for line in (folder / "losses.csv").read_text().split()[1:]] == list(range(1, 8))
+    assert run_train(folder, "--resume", 12, "--max_steps", 13) == 0
+    assert [int(line.split(",")[0]) for line in (folder / "losses.csv").read_text().split()[1:]] == list(range(1, 14))
+
+
+def test_of_older_steps_what_is_drawn_with_is_left(tmp_path, trained, capsys):
+    folder = shutil.copytree(trained, tmp_path / "run")
+    assert run_train(folder, "--resume", "latest", "--max_steps", 14, "--checkpoint_steps", 1) == 0
+    assert run_train(folder, "--resume", "latest", "--max_steps", 15) == 0
+    left = {path.name for path in (folder / "checkpoint").iterdir()}
+    best = find_best(folder / "quality.csv", [6, 12, 13, 14, 15])
+    whole = {f"{step}_{part}.pth" for step in (14, 15) for part in ("net_G", "net_D", "net_G_EMA", "state")}
+    assert left == whole | {"13_net_G_EMA.pth"} | {f"{best}_{part}.pth" for part in ("net_G", "net_G_EMA")}
+    older = 13 if best > 13 else best
+    capsys.readouterr()
+    with pytest.raises(SystemExit):
+        run_train(folder, "--resume", older, "--max_steps", 16)
+    said = capsys.readouterr().err
+    assert f"of step {older} only weights are left: a training goes on from [14, 15]; --fine_tune " in said
+    assert f"{older}_net_G_EMA.pth starts a new one from them" in said
+    if best != 13:
+        flags = ["--experiment_dir", str(folder), "--gpu_ids", "-1", "--resume", "13", "--src_txt", "國的"]
+        assert infer.main([*flags, "--suspects", "--infer_dir", str(tmp_path / "drawn")]) == 0
+        with pytest.raises(SystemExit):
+            infer.main(["--experiment_dir", str(folder), "--gpu_ids", "-1", "--resume", "13", "--weights", "raw"])
+        assert (
+            f"has no raw weights of step 13 any more; it has them of steps {sorted({best, 14, 15})}"
+            in capsys.readouterr().err
+        )
 
 
 def test_resuming_nothing_starts_at_step_0(tmp_path, capsys):

@@ -18,6 +18,7 @@ from torch import nn
 from utils.cli import UserError, abbreviate, is_out_of_memory
 from utils.files import naming, patiently, remove_stray, rename_temporary, sync_folder, temporary_of, write_temporary
 
+NEWEST = 2  # steps that keep all that a training needs to go on from them
 PARTS = GENERATOR, DISCRIMINATOR, EMA_GENERATOR, STATE = "net_G", "net_D", "net_G_EMA", "state"
 FILE_NAME = re.compile(r"([0-9]{1,18})_(net_G|net_D|net_G_EMA|state)\.pth")
 REAL = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
@@ -50,6 +51,22 @@ def steps_with(folder: Path, part: str) -> list[int]:
 def all_steps(folder: Path) -> list[int]:
     """The steps, ascending, that have a file of any part."""
     return sorted({step for part in PARTS for step in steps_with(folder, part)})
+
+
+def drawable_steps(folder: Path) -> list[int]:
+    """The steps, ascending, that have a generator to draw with."""
+    return sorted({step for part in (EMA_GENERATOR, GENERATOR) for step in steps_with(folder, part)})
+
+
+def drawable_path(folder: Path, step: int) -> Path:
+    """The generator to draw with of one of the `drawable_steps`: the averaged one, or else the raw one."""
+    averaged = part_path(folder, step, EMA_GENERATOR)
+    return averaged if averaged.is_file() else part_path(folder, step, GENERATOR)
+
+
+def bytes_written(folder: Path) -> int:
+    """How much room the checkpoints in a folder take."""
+    return sum(part_path(folder, step, part).stat().st_size for part in PARTS for step in steps_with(folder, part))
 
 
 def save_checkpoint(folder: Path, step: int, parts: Mapping[str, Mapping[str, Any]]) -> None:
@@ -105,17 +122,30 @@ def _write(content: Mapping[str, Any], file: BinaryIO) -> None:
         raise
 
 
-def retain(folder: Path, keep: int, best: int | None = None) -> None:
-    """Delete all complete steps but the newest `keep` and the `best`; weights without a state file may be the user's.
+def retain(folder: Path, keep: int, best: int | None = None, ours: Iterable[int] = ()) -> None:
+    """Keep the newest `keep` steps and the `best`: of the newest two everything, of others what is drawn with.
 
-    The state file goes first, so that a reader finds a whole step or none, but under its temporary name:
-    should the deletion be cut off, `remove_cut` goes on with it.
+    That is the averaged generator, or the raw one where there is none; of the best both, to compare them. Steps are
+    those that have a state file, and those of `ours`, which had one: other weights may be the user's.
+
+    A state file goes first. Where a whole step goes, it goes under its temporary name, so that `remove_cut` can go on
+    with a deletion that was cut off.
     """
-    for step in [step for step in steps_with(folder, STATE)[:-keep] if step != best]:
-        state = part_path(folder, step, STATE)
-        others = [part_path(folder, step, part) for part in (GENERATOR, DISCRIMINATOR, EMA_GENERATOR)]
-        patiently(lambda state=state: state.replace(temporary_of(state)))
-        for path in (*others, temporary_of(state)):
+    whole = steps_with(folder, STATE)
+    steps = sorted({*whole, *(set(ours) & set(drawable_steps(folder)))})
+    for step in steps:
+        paths = {part: part_path(folder, step, part) for part in PARTS}
+        if step in whole[-min(keep, NEWEST) :]:
+            continue
+        if step in (*steps[-keep:], best):
+            needless = [STATE, DISCRIMINATOR]
+            if step != best and paths[EMA_GENERATOR].is_file():
+                needless.append(GENERATOR)
+        else:
+            needless = [DISCRIMINATOR, GENERATOR, EMA_GENERATOR]
+            if paths[STATE].is_file():
+                patiently(lambda state=paths[STATE]: state.replace(temporary_of(state)))
+        for path in (*(paths[part] for part in needless), temporary_of(paths[STATE])):
             patiently(lambda path=path: path.unlink(missing_ok=True))
 
 
@@ -259,8 +289,8 @@ def read_step(folder: Path, step: int) -> dict[str, dict[str, Any]]:
     state = load_part(path)
     had_ema = isinstance(state.get("ema_num_updates"), int) and state["ema_num_updates"] > 0
     others = state.get("parts", [GENERATOR, DISCRIMINATOR, *([EMA_GENERATOR] if had_ema else [])])
-    both = [GENERATOR, DISCRIMINATOR]
-    if others not in (both, [*both, EMA_GENERATOR]):
+    possible = [[GENERATOR, *d, *ema] for d in ([], [DISCRIMINATOR]) for ema in ([], [EMA_GENERATOR])]
+    if others not in possible or (had_ema and EMA_GENERATOR not in others):
         raise UserError(f"checkpoint {path} does not say which files belong to it")
     return {part: load_weights(part_path(folder, step, part)) for part in others} | {STATE: state}
 

@@ -84,20 +84,28 @@ def run_script(parser: Parser, run: Callable[[argparse.Namespace], int], argv: S
             return run(args)
     except UserError as error:
         parser.error(str(error))
-    except Failure as error:
-        print(f"{parser.prog}: error: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print(f"{parser.prog}: interrupted", file=sys.stderr)
-        return 128 + signal.SIGINT
-    except OSError as error:
-        print(f"{parser.prog}: error: {error.filename or 'writing'}: {error.strerror or error}", file=sys.stderr)
-        return 2 if error.errno in WRONG_PATH else 1
-    except (MemoryError, RuntimeError) as error:
-        if not is_out_of_memory(error):
+    except (Exception, KeyboardInterrupt) as error:
+        code, line = told(error)
+        if line is None:
             raise
-        print(f"{parser.prog}: error: there is too little memory: lower --batch_size", file=sys.stderr)
-        return 1
+        print(f"{parser.prog}: {line}", file=sys.stderr)
+        return code
+
+
+def told(error: BaseException) -> tuple[int, str | None]:
+    """The exit code that an error ends a script with, and the line that tells of it; None where none does."""
+    if isinstance(error, UserError):
+        return 2, f"error: {error}"
+    if isinstance(error, Failure):
+        return 1, f"error: {error}"
+    if isinstance(error, KeyboardInterrupt):
+        return 128 + signal.SIGINT, "interrupted"
+    if isinstance(error, OSError):
+        code = 2 if error.errno in WRONG_PATH else 1
+        return code, f"error: {error.filename or 'writing'}: {error.strerror or error}"
+    if isinstance(error, MemoryError | RuntimeError) and is_out_of_memory(error):
+        return 1, "error: there is too little memory: lower --batch_size"
+    return 1, None
 
 
 def is_out_of_memory(error: Exception) -> bool:

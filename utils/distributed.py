@@ -3,25 +3,29 @@
 import contextlib
 import ctypes
 import datetime
+import importlib.util
 import inspect
 import os
 import platform
 import re
 import sys
+import traceback
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 import torch.distributed as dist
 from torch import nn
 
-from utils.cli import Failure, UserError, abbreviate
+from utils.cli import Failure, UserError, abbreviate, told
 
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of malloc.h
 LOST_PARTNER = re.compile("gloo|NCCL|Connection (closed|reset)")  # in what torch says when another process is gone
-PATIENCE = datetime.timedelta(hours=6)  # with a process that is slower, not dead: that shows at once
+PATIENCE = datetime.timedelta(minutes=30)  # with a process that is slower, not dead: that shows at once
+# Of compute capability 7.5, as a T4, but without tensor cores: GeForce GTX 16, Quadro T400 to T2000, MX450.
+WITHOUT_TENSOR_CORES = re.compile(r"GTX 16\d\d|\bT(400|500|550|600|1000|1200|2000)\b|\bMX[45]50\b")
 
 
 def choose_device(gpu_ids: Sequence[str] | None) -> tuple[torch.device, str | None]:
@@ -58,14 +62,46 @@ def choose_device(gpu_ids: Sequence[str] | None) -> tuple[torch.device, str | No
         return torch.device("cpu"), f"WARNING: no CUDA device was found: working on the CPU, which is much slower{mps}"
     if int(ids[0]) >= torch.cuda.device_count():
         raise UserError(f"--gpu_ids {ids[0]}: this machine has CUDA devices 0 to {torch.cuda.device_count() - 1}")
-    return torch.device("cuda", int(ids[0])), None
+    device = torch.device("cuda", int(ids[0]))
+    check_kernels(device)
+    return device, None
+
+
+def check_kernels(device: torch.device) -> None:
+    """Raise UserError when torch's build has no kernels for a CUDA device: it would end in the first of them."""
+    built = [re.fullmatch(r"(sm|compute)_(\d+)(\d)[a-z]*", name) for name in torch.cuda.get_arch_list()]
+    known = [(match[1], (int(match[2]), int(match[3]))) for match in built if match]
+    own = torch.cuda.get_device_capability(device)
+    # Code for a GPU runs on the later ones of its generation; what is compiled when it is needed, on all later ones.
+    if not known or any(each <= own and (kind == "compute" or each[0] == own[0]) for kind, each in known):
+        return
+    oldest = min(each for _, each in known)
+    which = "built for CUDA 12.6" if own < oldest else "that is newer"
+    raise UserError(
+        f"--gpu_ids {device.index}: torch {torch.__version__} has no kernels for {torch.cuda.get_device_name(device)} "
+        f"(sm_{own[0]}{own[1]}): install one {which} (https://pytorch.org/get-started/locally/), or take --gpu_ids -1"
+    )
 
 
 def default_amp(device: torch.device) -> str:
-    """The precision to train in: bf16 or fp16 where a GPU is fast at it, else off."""
+    """The precision to train in: bf16 or fp16 where a GPU or a processor has units for it, else off."""
+    if device.type == "cpu":
+        # Asked of the processor: others take bf16 too, and are slower at it than at float32.
+        asked = (getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
+        return "bf16" if any(ask is not None and ask() for ask in asked) else "off"
     if device.type != "cuda" or torch.cuda.get_device_capability(device) < (7, 0):
         return "off"
+    if WITHOUT_TENSOR_CORES.search(torch.cuda.get_device_name(device)):
+        return "off"
     return "bf16" if torch.cuda.get_device_capability(device) >= (8, 0) else "fp16"
+
+
+def check_ways(device: torch.device, amp: str, compiled: bool) -> None:
+    """Raise UserError for a way to train that a device does not have."""
+    if device.type == "mps" and amp == "fp16":
+        raise UserError("--amp fp16 does not work on Apple's GPU, which has no scaled gradients: take bf16 or off")
+    if compiled and device.type == "cuda" and importlib.util.find_spec("triton") is None:
+        raise UserError("--compile needs Triton on CUDA, which is not installed: leave it out")
 
 
 def drawing_batch(device_type: str, image_size: int) -> int:
@@ -73,17 +109,23 @@ def drawing_batch(device_type: str, image_size: int) -> int:
     return max(1, 64 * 256**2 // image_size**2) if device_type == "cuda" else 16
 
 
-def tune(device: torch.device) -> None:
-    """Have a GPU convolve in TF32 and try out its convolution algorithms; sizes don't change in a training.
+def tune(device: torch.device, training: bool = True, deterministic: bool = False) -> None:
+    """Have a GPU try out its convolution algorithms, and in `training` convolve in TF32; sizes don't change.
 
-    Products of matrices are in float32, which Muon needs, whatever the environment says.
+    Products of matrices are in float32, whatever the environment says: Muon says itself where it can do with less.
+    `deterministic` has a GPU compute the same bits each time, by algorithms that may be slower.
 
     On the CPU, keep memory that is freed for the next step: given back to the system and asked for again, page by
     page, it costs up to a tenth of a step. Only the allocator of glibc can be told.
     """
     if device.type == "cuda":
-        torch.backends.cudnn.allow_tf32 = torch.backends.cudnn.benchmark = True
+        torch.backends.cudnn.allow_tf32 = training
+        torch.backends.cudnn.benchmark = not deterministic
         torch.backends.cuda.matmul.allow_tf32 = False
+    if deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when cuBLAS is first used
+        torch.use_deterministic_algorithms(True)
+        torch.utils.deterministic.fill_uninitialized_memory = False  # of which nothing is read here
     if device.type == "cpu" and platform.libc_ver()[0] == "glibc":
         mallopt = ctypes.CDLL(None).mallopt
         for parameter, value in ((M_MMAP_MAX, 0), (M_TRIM_THRESHOLD, -1)):
@@ -130,6 +172,11 @@ class Ranks:
             values /= self.count
         return values
 
+    def add_up(self, values: torch.Tensor) -> None:
+        """Put in place of a tensor, which may be on a GPU, its sum over the processes."""
+        if self.count > 1:
+            dist.all_reduce(values)
+
     def gather(self, items: list) -> list:
         """The items of all processes in one list."""
         if self.count == 1:
@@ -173,16 +220,17 @@ class Ranks:
 def joined(device: torch.device) -> Iterator[Ranks]:
     """Join the processes that torchrun started, if it did; within, only the first of them prints.
 
-    Raises:
-        Failure: when the processes can't reach each other any more.
+    What goes wrong in one of several processes ends it at once, with a line: the others wait for it, and only when it
+    is gone do they learn that they need not, and torchrun ends them.
     """
+    if device.type == "cuda":
+        torch.cuda.set_device(device)  # else pinning memory, for one, takes the first
     count = int(os.environ.get("WORLD_SIZE", 1))
     if count == 1:
         yield Ranks(device=device)
         return
-    if device.type == "cuda":
-        torch.cuda.set_device(device)
-    dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE)
+    on_nccl = device.type == "cuda" and dist.is_nccl_available()  # which Windows has not
+    dist.init_process_group("nccl" if on_nccl else "gloo", timeout=PATIENCE)
     try:
         ranks = Ranks(dist.get_rank(), count, device, dist.new_group(backend="gloo", timeout=PATIENCE))
         with contextlib.ExitStack() as stack:
@@ -191,12 +239,25 @@ def joined(device: torch.device) -> Iterator[Ranks]:
                 stack.enter_context(contextlib.redirect_stdout(nothing))
                 stack.enter_context(contextlib.redirect_stderr(nothing))
             yield ranks
-    except RuntimeError as error:
-        if isinstance(error, dist.DistError) or LOST_PARTNER.search(str(error)):
+    except BaseException as error:
+        leave(error)
+    dist.destroy_process_group()
+
+
+def leave(error: BaseException) -> NoReturn:
+    """End this process, one of several, with the line that tells why, and without waiting for any other."""
+    if isinstance(error, SystemExit):
+        code = error.code if isinstance(error.code, int) else int(error.code is not None)
+    else:
+        if isinstance(error, RuntimeError) and (isinstance(error, dist.DistError) or LOST_PARTNER.search(str(error))):
             reason = abbreviate(" ".join(str(error).split()), 200)
-            raise Failure(
-                f"process {dist.get_rank()} can't go on, perhaps because another one has ended: {reason}"
-            ) from error
-        raise
-    finally:
-        dist.destroy_process_group()
+            error = Failure(f"process {dist.get_rank()} can't go on, perhaps because another one has ended: {reason}")
+        code, line = told(error)
+        if line is None:
+            traceback.print_exception(error)
+        else:
+            print(f"{Path(sys.argv[0]).name}: {line}", file=sys.stderr)
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):  # whoever read it may be gone
+            stream.flush()
+    os._exit(code)

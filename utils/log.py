@@ -24,8 +24,8 @@ LONGEST_LINE = 10_000  # characters of losses.csv; a longer one is damaged
 class NonFinite(Failure):
     """A loss or a weight became NaN or infinite; the message names the step and what it was."""
 
-    def __init__(self, step: int, what: str):
-        super().__init__(f"step {step}: {what} is not a finite number: try a lower --lr, with --resume latest")
+    def __init__(self, step: int, what: str, advice: str):
+        super().__init__(f"step {step}: {what} is not a finite number: {advice}")
 
 
 class StepTable:
@@ -81,11 +81,18 @@ class LossLog:
     """losses.csv: one row a step, kept on the device until `flush` reads them all at once.
 
     `said` tells of rows that should be there at its beginning and are not. `mean` averages the losses over the
-    processes that train together, of which those without a path write nothing.
+    processes that train together, of which those without a path write nothing; `advice` ends the line that tells of a
+    loss that is no number.
     """
 
-    def __init__(self, path: Path | None, step: int, mean: Callable[[Tensor], Tensor] = Tensor.cpu):
-        self.mean = mean
+    def __init__(
+        self,
+        path: Path | None,
+        step: int,
+        mean: Callable[[Tensor], Tensor] = Tensor.cpu,
+        advice: str = "try a lower --lr",
+    ):
+        self.mean, self.advice = mean, advice
         self.said: str | None = None
         self._pending: list[tuple[int, float, float, Mapping[str, Tensor]]] = []
         existed = path is not None and path.is_file()
@@ -112,7 +119,7 @@ class LossLog:
         for (step, *_), row in zip(self._pending, values, strict=True):
             wrong = [f"{name} {value}" for name, value in zip(names, row, strict=True) if not math.isfinite(value)]
             if wrong:
-                raise NonFinite(step, ", ".join(wrong))
+                raise NonFinite(step, ", ".join(wrong), self.advice)
         rows = [
             [str(step), f"{epoch:.4f}", f"{lr:.6g}", *(f"{value:.6g}" for value in row)]
             for (step, epoch, lr, _), row in zip(self._pending, values, strict=True)
@@ -195,9 +202,12 @@ def plot_losses(csv_path: Path, png_path: Path) -> None:
 
 
 class Progress:
-    """A progress bar over images on a terminal; elsewhere one plain line per report."""
+    """A progress bar over images on a terminal; elsewhere one plain line per report.
 
-    def __init__(self, total: int, done: int, description: str):
+    The total may come later: it is None until it is known.
+    """
+
+    def __init__(self, total: int | None, done: int, description: str):
         self._terminal = sys.stderr.isatty()
         self._total, self._done, self._first = total, done, done
         self._start = time.monotonic()
@@ -215,18 +225,18 @@ class Progress:
         self._done += images
         self._bar.update(images)
 
-    def set_total(self, total: int) -> None:
+    def set_total(self, total: int | None) -> None:
         self._total = self._bar.total = total
 
-    def report(self, step: int, total_steps: int, values: Mapping[str, float]) -> None:
+    def report(self, step: int, total_steps: int | None, values: Mapping[str, float]) -> None:
         """Show the newest losses, the speed and the time left."""
         text = " ".join(f"{name.removesuffix('_loss')} {value:.3g}" for name, value in values.items())
         if self._terminal:
             self._bar.set_postfix_str(text)
             return
         rate = (self._done - self._first) / max(time.monotonic() - self._start, 1e-9)
-        left = tqdm.format_interval((self._total - self._done) / rate) if rate else "?"
-        print(f"step {step}/{total_steps} {text} {rate:.1f} img/s {left} left", flush=True)
+        left = tqdm.format_interval((self._total - self._done) / rate) if rate and self._total else "?"
+        print(f"step {step}/{total_steps or '?'} {text} {rate:.1f} img/s {left} left", flush=True)
 
     def say(self, line: str | None) -> None:
         """Print a line, where there is one, without disturbing the bar."""

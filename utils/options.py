@@ -36,12 +36,12 @@ DEFAULTS = {
     "schedule": 0,
     "batch_size": 16,
     "accum_steps": 1,
-    "epoch": 100,
     "ema_decay": 0.999,
     "sharpness": 1.5,
     "freeze_encoder": False,
     "compile": False,
     "checkpoint_steps": 500,
+    "deterministic": False,
     "keep_checkpoints": 3,
     "early_stop": 0,
     "random_seed": 777,
@@ -74,6 +74,10 @@ BEFORE = {
     "sharpness": 1.0,
     "early_stop": 0,
 }
+# The length of a run that says none: on a CPU, and on CUDA, where 100 passes over some hundred glyphs take minutes.
+DEFAULT_LENGTH = {"epoch": 100}
+DEFAULT_LENGTH_ON_CUDA = {"max_minutes": 60.0, "early_stop": 10}
+LENGTHS = ("epoch", "max_steps", "max_minutes")
 AMP = ("off", "bf16", "fp16")
 OPTIMIZERS = ("muon", "adam")
 # Without fonts and without CUDA: a run of about six minutes on two cores, for a first look.
@@ -84,7 +88,8 @@ FIXED = {
     *("g_blur", "d_blur", "charset", "split_ratio", "val_ratio", "random_seed", "recipe", "optimizer"),
 }
 OF_DISCRIMINATOR = ("d_blur", "ndf", "lr_D", "Lcategory_penalty")  # flags that only its training knows
-OF_MACHINE = ("num_workers", "amp", "sample_steps")  # without the flag, each machine has its own
+# Without the flag, each machine has its own.
+OF_MACHINE = ("num_workers", "amp", "sample_steps", "checkpoint_minutes")
 NOT_RECORDED = {"resume", "overwrite", "gpu_ids", "experiment_dir", "checkpoint_only_last"}
 SOURCES = {"src_font", "dst_font", "dst_imgs", "data_dir"}  # given again, they say where the data lies now
 
@@ -114,16 +119,22 @@ def resolve_options(
         del saved[name]
     if args.fine_tune and config is None:
         saved.pop("embedding_num", None)
-    if args.max_steps is None and args.max_minutes not in (None, saved.get("max_minutes")):
-        saved.pop("max_steps", None)
-    if args.max_steps is None and args.max_minutes is None and args.epoch is not None:
-        for name in ("max_steps", "max_minutes"):
-            saved.pop(name, None)
+    for name in replaced_lengths(args, saved):
+        del saved[name]
     data = {} if config else choose_data(args, paths, pretrained=bool(architecture))
     small = small_defaults(args) if data == BUNDLED_FONTS and not on_cuda else {}
-    workers, sample_steps = (min(4, (os.cpu_count() or 2) - 1), 500) if on_cuda else (0, 100)
-    machine = dict(zip(OF_MACHINE, (workers, amp, sample_steps), strict=True))
-    options = resolve(args, saved, data, RECIPES.get(args.recipe, {}), small, machine, DEFAULTS)
+    workers, sample_steps, minutes = (min(4, (os.cpu_count() or 2) - 1), 0, 10.0) if on_cuda else (0, 100, 0.0)
+    if args.checkpoint_steps is not None:
+        minutes = 0.0
+    machine = dict(zip(OF_MACHINE, (workers, amp, sample_steps, minutes), strict=True))
+    length = (
+        {}
+        if any(source.get(name) for source in (vars(args), saved, small) for name in LENGTHS)
+        else DEFAULT_LENGTH_ON_CUDA
+        if on_cuda
+        else DEFAULT_LENGTH
+    )
+    options = resolve(args, saved, data, RECIPES.get(args.recipe, {}), small, machine, length, DEFAULTS)
     options.of_machine = [name for name in OF_MACHINE if getattr(args, name) is None and saved.get(name) is None]
     follows = saved.get("lr_D") == saved.get("lr")  # it was left out, so it goes where --lr goes
     if options.lr_D is None or (args.lr is not None and args.lr_D is None and follows):
@@ -133,7 +144,26 @@ def resolve_options(
             raise UserError(f"--{name} {getattr(options, name)} is not in 0 to 0.9")
     if options.max_minutes is not None and not 0 < options.max_minutes < math.inf:
         raise UserError(f"--max_minutes {options.max_minutes} is not above 0")
+    if not 0 <= options.checkpoint_minutes < math.inf:
+        raise UserError(f"--checkpoint_minutes {options.checkpoint_minutes} is not a number of 0 or more")
+    if args.checkpoint_minutes and args.checkpoint_steps is not None:
+        raise UserError("--checkpoint_minutes and --checkpoint_steps contradict each other: give one")
     return options
+
+
+def replaced_lengths(args: argparse.Namespace, saved: dict[str, Any]) -> list[str]:
+    """The names of the recorded lengths of a run that the length given now takes the place of.
+
+    The number of steps that --max_minutes came to stays where the same minutes are given again.
+    """
+    if all(getattr(args, name) is None for name in LENGTHS):
+        return []
+    again = args.max_minutes is not None and args.max_minutes == saved.get("max_minutes")
+    return [
+        name
+        for name in LENGTHS
+        if getattr(args, name) is None and saved.get(name) is not None and not (name == "max_steps" and again)
+    ]
 
 
 def choose_data(args: argparse.Namespace, paths: "Paths", pretrained: bool) -> dict:
@@ -188,6 +218,13 @@ def idle_flags_line(args: argparse.Namespace, options: argparse.Namespace) -> st
         return None
     verb = "does" if len(given) == 1 else "do"
     return f"{', '.join(given)} {verb} nothing here: without --Ladv_penalty there is no discriminator to train"
+
+
+def amp_line(args: argparse.Namespace, options: argparse.Namespace, device_type: str) -> str | None:
+    """The line that says that a processor trains in another precision than it always did."""
+    if device_type != "cpu" or options.amp == "off" or "amp" not in options.of_machine:
+        return None
+    return f"this processor has units for {options.amp}: training uses them (--amp off: float32 throughout)"
 
 
 def settle_labels(options: argparse.Namespace, labels: list[str]) -> None:
@@ -259,6 +296,11 @@ def changes_on_resume(args: argparse.Namespace, options: argparse.Namespace, con
                 f"{as_given(name, getattr(args, name))} contradicts the checkpoint, whose {name} is {saved.get(name)}: "
                 f"leave the flag out, or start another experiment"
             )
+    replaced = replaced_lengths(args, saved)
+    given = " ".join(as_given(name, getattr(args, name)) for name in LENGTHS if getattr(args, name) is not None)
+    lines = [f"{given} takes the place of {as_given(name, saved[name])}" for name in replaced]
     machine = [name for name in chosen_by_machine(saved) if getattr(args, name) is None]
     changed += [name for name in machine if getattr(options, name) != saved[name]]
-    return [f"{as_given(name, getattr(options, name))} from here on, {saved.get(name)} before" for name in changed]
+    return lines + [
+        f"{as_given(name, getattr(options, name))} from here on, {saved.get(name)} before" for name in changed
+    ]

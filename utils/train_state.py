@@ -1,4 +1,4 @@
-"""What a checkpoint keeps beside the weights: whether it fits, and the random state."""
+"""Whether a checkpoint fits a model: its weights, and what it keeps beside them."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,11 +16,14 @@ def check_parts(model: Any, parts: Mapping[str, Mapping[str, Any]], folder: Path
     Raises:
         UserError: naming the first thing that does not fit.
     """
-    nets = {checkpoint.GENERATOR: model.netG, checkpoint.DISCRIMINATOR: model.netD}
-    if checkpoint.EMA_GENERATOR in parts:
-        nets[checkpoint.EMA_GENERATOR] = model.netG
+    nets = {
+        checkpoint.GENERATOR: model.netG,
+        checkpoint.DISCRIMINATOR: model.netD,
+        checkpoint.EMA_GENERATOR: model.netG,
+    }
     for part, net in nets.items():
-        checkpoint.check_fit(net, parts[part], checkpoint.part_path(folder, step, part))
+        if part in parts:
+            checkpoint.check_fit(net, parts[part], checkpoint.part_path(folder, step, part))
     state, path = parts[checkpoint.STATE], checkpoint.part_path(folder, step, checkpoint.STATE)
     if state.get("step") != step:
         raise UserError(f"checkpoint {path} is not of step {step}")
@@ -32,6 +35,8 @@ def check_parts(model: Any, parts: Mapping[str, Mapping[str, Any]], folder: Path
     for name in ("optimizer_G", "optimizer_D"):
         if not optimizer_fits(state.get(name), getattr(model, name)):
             raise UserError(f"checkpoint {path} does not fit: its {name} is of other weights, or of another optimizer")
+    if state["optimizer_D"]["state"] and checkpoint.DISCRIMINATOR not in parts:
+        raise UserError(f"checkpoint {path} has a trained discriminator's optimizer, but no discriminator")
     if not scaler_fits(state.get("scaler", {})):
         raise UserError(f"checkpoint {path} has no state of a gradient scaler")
     if not random_state_fits(state.get("random_state")):
@@ -78,27 +83,15 @@ def scaler_fits(saved: Any) -> bool:
     )
 
 
-def random_state(device: torch.device) -> dict[str, Any]:
-    """The state of the generators that dropout draws from."""
-    on_cuda = device.type == "cuda"
-    return {"cpu": torch.get_rng_state(), "cuda": torch.cuda.get_rng_state(device) if on_cuda else None}
-
-
 def random_state_fits(saved: Any) -> bool:
     """Whether what was read from a file is a random state."""
     if not isinstance(saved, dict) or not saved.keys() >= {"cpu", "cuda"}:
         return False
     try:
         torch.Generator().set_state(saved["cpu"])
-        if saved["cuda"] is not None and torch.cuda.is_available():
-            torch.Generator("cuda").set_state(saved["cuda"])
+        for kind, backend in (("cuda", torch.cuda), ("mps", torch.backends.mps)):
+            if saved.get(kind) is not None and backend.is_available():
+                torch.Generator(kind).set_state(saved[kind])
     except (RuntimeError, TypeError):
         return False
     return True
-
-
-def restore_random_state(state: dict[str, Any], device: torch.device) -> None:
-    """Undo what happened since `random_state`; a state of another kind of device is left out."""
-    torch.set_rng_state(state["cpu"])
-    if state["cuda"] is not None and device.type == "cuda":
-        torch.cuda.set_rng_state(state["cuda"], device)

@@ -6,7 +6,6 @@ The model comes as an object with the methods of `Zi2ZiModel`; nothing here know
 import argparse
 import contextlib
 import shutil
-import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -23,57 +22,18 @@ from utils.images import save_sheet, to_float
 from utils.log import LossLog, NonFinite, Progress, plot_curves, plot_losses
 from utils.quality import Examiner, QualityLog, SaturationWatch, best_step, scores_of, stale
 from utils.report import write_report
-from utils.train_state import check_parts, moments_size, random_state, restore_random_state
+from utils.stopping import Clock, Interval, StopSignals
+from utils.train_state import check_parts, moments_size
 from utils.weights import Pretrained
 
 LOG_STEPS = 10  # losses are read from the device, written and shown every so many steps
 SHEET_GLYPHS = 15  # glyphs on a sample sheet
 REPORTED = 200  # held-out glyphs that are scored at the end
 STALE = 10  # scorings without a gain before it is said
+LOOK_MINUTES = 1.0  # between scores and sheets where --sample_steps is 0
 ENOUGH = 1  # in place of a signal's number: --early_stop has come true
-WARM_STEPS, TIMED_STEPS = 10, 20  # of --max_minutes: the first are slow on a GPU, the next are measured
+SAVE, LOOK, STOP = 1, 2, 4  # what the processes agree on after each step: bits, and a signal's number above them
 ALONE = Ranks()  # the one process of a run without torchrun
-
-
-class StopSignals:
-    """Turns the first SIGINT or SIGTERM into a number to look at; a second one ends the process."""
-
-    def __init__(self):
-        self.received = 0
-
-    def __enter__(self) -> "StopSignals":
-        self._previous = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-        for number in self._previous:
-            signal.signal(number, self._receive)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._previous.items():
-            signal.signal(number, handler)
-
-    def _receive(self, number: int, _frame: object) -> None:
-        self.received = number
-        for each in self._previous:
-            signal.signal(each, signal.SIG_DFL)
-
-
-class Clock:
-    """Tells how many more steps fit into a run of `minutes`, from its first ones."""
-
-    def __init__(self, minutes: float):
-        self._end, self._steps, self._timed_from = time.monotonic() + minutes * 60, 0, 0.0
-
-    def remaining_steps(self, wait: Callable[[], object]) -> int | None:
-        """To be called after each step; the number when it is known, once, else None. `wait` waits for the device."""
-        self._steps += 1
-        if self._steps not in (WARM_STEPS, WARM_STEPS + TIMED_STEPS):
-            return None
-        wait()
-        now = time.monotonic()
-        if self._steps == WARM_STEPS:
-            self._timed_from = now
-            return None
-        return max(0, round((self._end - now) / (now - self._timed_from) * TIMED_STEPS))
 
 
 class Trainer:
@@ -111,81 +71,120 @@ class Trainer:
 
     def check_disk(self) -> None:
         """Raise UserError when there is no room for the checkpoints that are kept and the next one."""
-        model = self.model
-        nets = (model.netG, model.netD, *([model.ema.shadow] if model.ema else []))
-        one = sum(parameter.nbytes for net in nets for parameter in net.parameters())
-        one += sum(moments_size(optimizer) for optimizer in (model.optimizer_G, model.optimizer_D))
-        written = len(checkpoint.steps_with(self.paths.checkpoint, checkpoint.STATE))
-        needed = one * max(1, self.options.keep_checkpoints + bool(self.validation) + 1 - written)
+        model, keep = self.model, self.options.keep_checkpoints
+        drawn = sum(parameter.nbytes for parameter in model.netG.parameters())
+        whole = drawn * (2 if model.ema else 1) + moments_size(model.optimizer_G)
+        if self.options.Ladv_penalty:
+            whole += sum(parameter.nbytes for parameter in model.netD.parameters()) + moments_size(model.optimizer_D)
+        kept = min(keep, checkpoint.NEWEST)
+        needed = (kept + 1) * whole + (keep - kept) * drawn + bool(self.validation) * 2 * drawn
+        needed = max(whole, needed - checkpoint.bytes_written(self.paths.checkpoint))
         free = shutil.disk_usage(self.paths.root).free
         if free < needed:
             raise UserError(
-                f"{self.paths.root} has {free / 1e9:.1f} GB free, but {self.options.keep_checkpoints} checkpoints and "
-                f"the next one need {needed / 1e9:.1f} GB: free some space or lower --keep_checkpoints"
+                f"{self.paths.root} has {free / 1e9:.1f} GB free, but {keep} checkpoints and the next one need "
+                f"{needed / 1e9:.1f} GB: free some space or lower --keep_checkpoints"
             )
 
-    def total_steps(self) -> int:
-        """The step at which this run ends."""
-        remaining = max(0, self.options.epoch * len(self.pairs) - self.images_seen)
-        by_epoch = self.step + -(-remaining // self.images_per_step)
-        return min(by_epoch, self.options.max_steps or by_epoch)
+    def limits(self) -> dict[str, int]:
+        """The steps at which this run ends, by the flags that set them."""
+        found = {}
+        if self.options.max_steps:
+            minutes = self.options.max_minutes
+            found[f"--max_minutes {minutes:g}" if minutes else f"--max_steps {self.options.max_steps}"] = (
+                self.options.max_steps
+            )
+        if self.options.epoch:
+            remaining = max(0, self.options.epoch * len(self.pairs) - self.images_seen)
+            found[f"--epoch {self.options.epoch}"] = self.step + -(-remaining // self.images_per_step)
+        return found
+
+    def total_steps(self) -> int | None:
+        """The step at which this run ends; None while --max_minutes has not told."""
+        return min(self.limits().values(), default=None)
+
+    def end_line(self) -> str | None:
+        """The line that says where this run ends, and by which flag."""
+        limits = self.limits()
+        if not limits:
+            return f"this run ends after {self.options.max_minutes:g} minutes, by --max_minutes"
+        flag = min(limits, key=limits.get)
+        return f"this run ends at step {limits[flag]}, by {flag}"
 
     def train(self) -> int:
         """Train to the end; returns the exit code. The first SIGINT or SIGTERM saves a checkpoint and leaves."""
         total = self.total_steps()
-        if self.step >= total:
-            print(f"step {self.step}: this run is finished", flush=True)
+        if total is not None and self.step >= total:
+            print(f"step {self.step}: this run is finished: {self.end_line()}", flush=True)
             return 0
         with contextlib.ExitStack() as stack:
             signals = stack.enter_context(StopSignals())  # first: whoever sees this run's log can stop it
-            log = LossLog(self.paths.losses_csv if self.ranks.is_main else None, self.step, self.ranks.mean)
+            log = LossLog(
+                self.paths.losses_csv if self.ranks.is_main else None, self.step, self.ranks.mean, self._advice()
+            )
             say(log.said)
             if self.ranks.is_main:
                 self._open_quality()
             if self.ranks.most(self._enough):
                 print(f"step {self.step}: this run has stopped by --early_stop {self.options.early_stop}", flush=True)
                 return 0
-            images = self.images_seen + (total - self.step) * self.images_per_step
-            progress = Progress(images, self.images_seen, "training")
+            say(self.end_line())
+            progress = Progress(self._images_at(total), self.images_seen, "training")
             batches = stack.enter_context(self._batches())
             self._prepare_chance()
             if self.ranks.count > 1:
-                self.model.distribute(self.ranks.wrap)
+                ranks = self.ranks
+                self.model.distribute(ranks.wrap, ranks.rank, ranks.count, ranks.add_up)
             last, watch = False, SaturationWatch()
+            saving = Interval(self.options.checkpoint_steps, self.options.checkpoint_minutes)
+            looking = Interval(self.options.sample_steps, 0 if self.options.sample_steps else LOOK_MINUTES)
             clock = Clock(self.options.max_minutes) if self.options.max_minutes and not self.options.max_steps else None
             try:
                 while not last:
                     losses = self._one_step(next(batches), log)
                     progress.advance(self.images_per_step)
-                    remaining = clock.remaining_steps(losses["g_loss"].item) if clock else None
-                    if remaining is not None:
-                        total = self._fix_max_steps(remaining)
-                        progress.set_total(self.images_seen + (total - self.step) * self.images_per_step)
-                    stopped_by = self.ranks.most(signals.received or self._enough)
-                    last = self.step >= total or bool(stopped_by)
+                    stopped_by, due = self._agreed(signals.received or self._enough, saving, looking)
+                    last = self.step == total or bool(stopped_by)
                     if stopped_by > ENOUGH:
                         progress.say("stopping: a checkpoint is saved first; another signal leaves at once")
-                    if self._is_due(LOG_STEPS, last):
-                        losses = log.flush()
-                        progress.report(self.step, total, losses)
-                        progress.say(watch.look(losses))
-                    checkpointed = self._is_due(self.options.checkpoint_steps, last)
-                    sampled = self._is_due(self.options.sample_steps, last)
-                    if checkpointed or sampled:
+                    if last or self.step % LOG_STEPS == 0:
+                        values = log.flush()
+                        progress.report(self.step, total, values)
+                        progress.say(watch.look(values))
+                    pause = None
+                    if due := SAVE | LOOK if last else due:
                         log.flush()
+                        begin = time.monotonic()
                         if self.ranks.is_main:
-                            self._look(progress, checkpointed, sampled)
+                            self._pause(progress, saving if due & SAVE else None, looking if due & LOOK else None)
+                        pause = time.monotonic() - begin
+                    remaining = clock.remaining_steps(losses["g_loss"].item, pause) if clock and not last else None
+                    if remaining is not None:
+                        total = self._fix_max_steps(remaining)
+                        progress.set_total(self._images_at(total))
             finally:
                 progress.close()
-            print(f"step {self.step}: saved in {self.paths.checkpoint}", flush=True)
+            ended = f" ({self.end_line()})" if not stopped_by else ""
+            print(f"step {self.step}: saved in {self.paths.checkpoint}{ended}", flush=True)
             if stopped_by > ENOUGH:
                 return 128 + stopped_by
             if self.ranks.is_main:
                 self._write_report()
         return 0
 
-    def _is_due(self, every: int, last: bool) -> bool:
-        return last or self.step % every == 0
+    def _images_at(self, step: int | None) -> int | None:
+        """How many images have been trained on at a step to come."""
+        return None if step is None else self.images_seen + (step - self.step) * self.images_per_step
+
+    def _agreed(self, stopped_by: int, saving: Interval, looking: Interval) -> tuple[int, int]:
+        """What stops all processes after this step, 0 for nothing, and what is due: SAVE, LOOK, both, or 0.
+
+        What goes by time goes by that of the first process.
+        """
+        due = 0
+        if self.ranks.is_main:
+            due = SAVE * saving.is_due(self.step) + LOOK * looking.is_due(self.step)
+        return divmod(self.ranks.most(STOP * stopped_by + due), STOP)
 
     def _open_quality(self) -> None:
         """Take up quality.csv; a checkpoint that a run did not come to score any more is scored now."""
@@ -195,20 +194,23 @@ class Trainer:
             self._score()
         self._enough = self._has_enough()
 
-    def _look(self, progress: Progress, checkpointed: bool, sampled: bool) -> None:
+    def _pause(self, progress: Progress, saving: Interval | None, looking: Interval | None) -> None:
         """Save a checkpoint where one is due, score what is drawn now, draw a sheet where one is due."""
-        if checkpointed:
+        begin = time.monotonic()
+        if saving:
             self.save()
+            saving.done(time.monotonic() - begin)
+            begin = time.monotonic()
         columns, line = self._score()
-        if checkpointed:
-            steps = checkpoint.steps_with(self.paths.checkpoint, checkpoint.STATE)
-            best = best_step(self.quality.rows, steps)
-            checkpoint.retain(self.paths.checkpoint, self.options.keep_checkpoints, best)
+        if saving:
+            best = best_step(self.quality.rows, checkpoint.drawable_steps(self.paths.checkpoint))
+            checkpoint.retain(self.paths.checkpoint, self.options.keep_checkpoints, best, self.quality.rows)
         progress.say(line)
-        if sampled:
+        if looking:
             save_sheet(columns, self.paths.sample_sheet(self.step), caption=[line])
             plot_losses(self.paths.losses_csv, self.paths.losses_png)
             plot_curves(self.paths.quality_csv, self.paths.quality_png, "[A-Za-z0-9_]+_l1", "L1", window=1)
+            looking.done(time.monotonic() - begin)
         self._enough = self._has_enough()
         times = stale(self.quality.rows)
         if times == (self.options.early_stop or STALE):
@@ -221,7 +223,7 @@ class Trainer:
     def _prepare_chance(self) -> None:
         """Go on with the chance of the checkpoint; a further process has one of its own, lest all drop out alike."""
         if self._random_state is not None:
-            restore_random_state(self._random_state, self.model.device)
+            self.model.set_random_state(self._random_state)
         if not self.ranks.is_main:
             torch.manual_seed(hash((self.options.random_seed, self.step, self.ranks.rank)) % 2**63)
 
@@ -255,11 +257,16 @@ class Trainer:
         return losses
 
     def _fix_max_steps(self, remaining: int) -> int:
-        """Choose --max_steps once, by the first process's clock, and have it recorded."""
-        self.options.max_steps = self.step + self.ranks.most(remaining if self.ranks.is_main else 0)
+        """Choose --max_steps by the first process's clock, and have it recorded."""
+        self.options.max_steps = self.step + self.ranks.most(max(1, remaining) if self.ranks.is_main else 0)
         if self.ranks.is_main:
             self.on_change()
         return self.total_steps()
+
+    def _advice(self) -> str:
+        """What to try when a loss is no number any more."""
+        amp = "--amp off, or " if self.model.config.amp != "off" else ""
+        return f"try {amp}a lower --lr, with --resume latest"
 
     def _score(self) -> tuple[dict[str, np.ndarray], str]:
         """Draw and score the sheet's characters and those for validation; returns the sheet's columns and a line."""
@@ -280,14 +287,12 @@ class Trainer:
     def _write_report(self) -> None:
         """Score the held-out characters at the end, with the newest weights and with the best, and write report.md."""
         pairs = self.data.some_pairs(REPORTED)
-        best = best_step(self.quality.rows, checkpoint.steps_with(self.paths.checkpoint, checkpoint.STATE))
+        best = best_step(self.quality.rows, checkpoint.drawable_steps(self.paths.checkpoint))
         kinds, kind = self.examiner.kinds(), self.examiner.kinds()[-1]
         newest = scores_of(self.examiner.columns(pairs, kinds))
         scores = {f"{name}, step {self.step}": measures for name, measures in newest.items()}
         if best not in (None, self.step):
-            parts = (checkpoint.EMA_GENERATOR, checkpoint.GENERATOR)  # it may be of a time without EMA
-            paths = [checkpoint.part_path(self.paths.checkpoint, best, part) for part in parts]
-            with self.examiner.weights_of(next(path for path in paths if path.is_file())):
+            with self.examiner.weights_of(checkpoint.drawable_path(self.paths.checkpoint, best)):
                 scores[f"{kind}, step {best}"] = scores_of(self.examiner.columns(pairs, [kind]))[kind]
         what = f"{len(pairs)} {'held-out' if self.data.held_out_pairs else 'training'} characters"
         write_report(self.paths, self.step, self.data.summary(), scores, what, best)
@@ -299,12 +304,14 @@ class Trainer:
             NonFinite: when a weight is NaN or infinite: nothing is written then.
         """
         model = self.model
-        parts = {checkpoint.GENERATOR: model.netG.state_dict(), checkpoint.DISCRIMINATOR: model.netD.state_dict()}
+        parts = {checkpoint.GENERATOR: model.netG.state_dict()}
+        if model.optimizer_D.state:  # else it is as it was made from its seed
+            parts[checkpoint.DISCRIMINATOR] = model.netD.state_dict()
         if model.ema:
             parts[checkpoint.EMA_GENERATOR] = model.ema.shadow.state_dict()
         for part, weights in parts.items():
             if not all(torch.isfinite(tensor).all() for tensor in weights.values()):
-                raise NonFinite(self.step, f"a weight of {part}")
+                raise NonFinite(self.step, f"a weight of {part}", self._advice())
         parts[checkpoint.STATE] = {
             "step": self.step,
             "images_seen": self.images_seen,
@@ -312,7 +319,7 @@ class Trainer:
             "optimizer_D": model.optimizer_D.state_dict(),
             "scaler": model.scaler.state_dict(),
             "ema_num_updates": model.ema.num_updates if model.ema else 0,
-            "random_state": random_state(model.device),
+            "random_state": model.random_state(),
         }
         checkpoint.save_checkpoint(self.paths.checkpoint, self.step, parts)
 
@@ -342,7 +349,8 @@ class Trainer:
         model, state = self.model, parts[checkpoint.STATE]
         check_parts(model, parts, self.paths.checkpoint, step)
         model.netG.load_state_dict(parts[checkpoint.GENERATOR])
-        model.netD.load_state_dict(parts[checkpoint.DISCRIMINATOR])
+        if checkpoint.DISCRIMINATOR in parts:
+            model.netD.load_state_dict(parts[checkpoint.DISCRIMINATOR])
         if model.ema:
             # A run that had no EMA before has none of its weights: the average starts from the raw ones.
             model.ema.shadow.load_state_dict(parts.get(checkpoint.EMA_GENERATOR, parts[checkpoint.GENERATOR]))

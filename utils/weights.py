@@ -83,10 +83,20 @@ def find_kinds(
     if not present:
         raise UserError(f"{folder} has no {' or '.join(wanted)} of any step: train first")
     if not latest:
-        raise UserError(f"{folder} has no generator of step {resume}; it has steps {sorted(present)}")
+        raise UserError(_not_there(folder, int(resume), kinds, present))
     if not said:
         raise UserError(f"{folder} has no step with {' and '.join(wanted)}")
     raise UserError(f"no generator in {folder} can be read: {said[-1]}")
+
+
+def _not_there(folder: Path, step: int, kinds: Sequence[str], present: set[int]) -> str:
+    """The line that says which steps have what `step` has not."""
+    if step not in checkpoint.drawable_steps(folder):
+        return f"{folder} has no generator of step {step}; it has steps {sorted(present)}"
+    having = [{s for part in KINDS[kind] for s in checkpoint.steps_with(folder, part)} for kind in kinds]
+    missing = next(kind for kind, steps in zip(kinds, having, strict=True) if step not in steps)
+    steps = sorted(set.intersection(*having))
+    return f"{folder} has no {missing} weights of step {step} any more; it has them of steps {steps or 'none'}"
 
 
 def _listing(folder: Path, parts: Sequence[str]) -> tuple[set[int], set[int]]:
@@ -290,8 +300,6 @@ def read_pretrained(
                 raise UserError(f"{key} beside {weights.path} holds integers, not weights")
     from_fonts = config["data"]["kind"] == "fonts"
     shadow = average or weights.state_dict if weights.kind == "raw" and kind == "raw" else weights.state_dict
-    if discriminator is None:
-        said = [*said, f"there is no discriminator of step {weights.step}: it starts from random weights"]
     return (
         Pretrained(
             path=weights.path,
