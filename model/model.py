@@ -6,19 +6,16 @@ Images are [N, C, S, S] in [-1, 1], ink -1 and paper +1; labels are int64 [N].
 import contextlib
 import copy
 import functools
-import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, fields
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from model import losses
+from model.config import AMP_TYPES, Zi2ZiConfig, num_downs
 from model.discriminator import Discriminator
 from model.layers import (
-    NORM_TYPES,
-    UP_MODES,
     ContiguousGradient,
     Float32Tanh,
     conv2d,
@@ -103,19 +100,6 @@ class UnetSkipConnectionBlock(nn.Module):
             below, bottleneck = self.submodule(encoded, style)
         image = self.up(below)
         return (image if self.outermost else torch.cat([x, image], 1)), bottleneck
-
-
-def num_downs(image_size: int) -> int:
-    """How many times an image is halved, down to 1x1 (sizes 2^k) or 3x3 (3 * 2^k).
-
-    Raises:
-        ValueError: for any other size, naming the nearest ones that work.
-    """
-    sizes = sorted({2**k for k in range(6, 11)} | {3 * 2**k for k in range(5, 9)})
-    if image_size not in sizes:
-        low, high = sorted(sorted(sizes, key=lambda size: abs(size - image_size))[:2])
-        raise ValueError(f"image_size {image_size} is not 2^k or 3*2^k from 64 to 1024: use {low} or {high}")
-    return int(math.log2(image_size if image_size & (image_size - 1) == 0 else image_size // 3))
 
 
 class UNetGenerator(nn.Module):
@@ -241,85 +225,6 @@ class EMA:
 
 
 # ------------------------------------------------------------------------------- model
-
-
-OPTIMIZERS = ("muon", "adam")
-AMP_TYPES = {"off": None, "bf16": torch.bfloat16, "fp16": torch.float16}
-# Beyond these a value is a slip: no machine could hold the network.
-MOST = {"ngf": 1024, "ndf": 1024, "embedding_num": 10_000, "embedding_dim": 4096, "accum_steps": 8192}
-
-
-@dataclass(frozen=True)
-class Zi2ZiConfig:
-    """What a model is and how it learns; the fields are named as the flags of train.py.
-
-    Raises:
-        ValueError: when a value is out of range, naming the field.
-    """
-
-    image_size: int = 256  # pixels of a side
-    input_nc: int = 1  # channels of an image: 1 grey, 3 colour
-    ngf: int = 64  # filters of the generator's first level
-    ndf: int = 64  # filters of the discriminator's first level
-    embedding_num: int = 40  # labels the tables have room for
-    embedding_dim: int = 128  # width of a label's embedding
-    norm_type: str = "batch"  # batch | instance
-    up_mode: str = "conv"  # conv | upsample | pixelshuffle
-    g_blur: bool = False  # anti-aliased downsampling in the generator
-    d_blur: bool = False  # anti-aliased downsampling in the discriminator
-    dropout: float = 0.5  # in the generator's deep levels
-    L1_penalty: float = 100.0  # weight of the L1 loss
-    ink_weight: float = 0.0  # how much more an error in ink counts than one in paper, in the L1 loss
-    Ladv_penalty: float = 1.0  # weight of the adversarial loss; 0: the discriminator is left out of the training
-    Lconst_penalty: float = 15.0  # weight of the constant-encoding loss
-    Lcategory_penalty: float = 1.0  # weight of the category loss
-    optimizer: str = "adam"  # muon | adam: what trains G; D is trained by Adam
-    lr: float = 0.001  # learning rate of G
-    lr_D: float = 0.001  # learning rate of D
-    ema_decay: float = 0.999  # decay of the shadow weights; 0: no shadow
-    accum_steps: int = 1  # micro-batches that a batch is cut into
-    sharpness: float = 1.0  # contrast of what is drawn, about the middle grey; the training knows nothing of it
-    freeze_encoder: bool = False  # train the generator's way up and its embedding alone
-    amp: str = "off"  # off | bf16 | fp16: precision of the convolutions in training; weights stay in float32
-
-    def __post_init__(self):
-        for field in fields(self):
-            value, kind = getattr(self, field.name), type(field.default)
-            if not (type(value) is kind or (kind is float and type(value) is int)):
-                raise ValueError(f"{field.name} {value!r} is not of type {kind.__name__}")
-        num_downs(self.image_size)
-        if self.input_nc not in (1, 3):
-            raise ValueError(f"input_nc {self.input_nc} is not 1 (grey) or 3 (colour)")
-        for name in ("ngf", "ndf", "embedding_num", "embedding_dim", "accum_steps"):
-            if not 1 <= getattr(self, name) <= MOST[name]:
-                raise ValueError(f"{name} {getattr(self, name)} is not in 1 to {MOST[name]}")
-        for name in ("L1_penalty", "ink_weight", "Ladv_penalty", "Lconst_penalty", "Lcategory_penalty"):
-            if not 0 <= getattr(self, name) < math.inf:
-                raise ValueError(f"{name} {getattr(self, name)} is not a number of 0 or more")
-        for name in ("lr", "lr_D", "sharpness"):
-            if not 0 < getattr(self, name) < math.inf:
-                raise ValueError(f"{name} {getattr(self, name)} is not a number above 0")
-        for name in ("dropout", "ema_decay"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ValueError(f"{name} {getattr(self, name)} is not in [0, 1)")
-        modes = {"norm_type": NORM_TYPES, "up_mode": UP_MODES, "optimizer": OPTIMIZERS, "amp": AMP_TYPES}
-        for name, choices in modes.items():
-            if getattr(self, name) not in choices:
-                raise ValueError(f"{name} {getattr(self, name)!r} is not one of {', '.join(choices)}")
-
-    def generator_arguments(self) -> dict:
-        """The keyword arguments of `UNetGenerator`."""
-        names = "input_nc ngf embedding_num embedding_dim image_size norm_type up_mode g_blur dropout"
-        return {name: getattr(self, name) for name in names.split()}
-
-    def discriminator_arguments(self) -> dict:
-        """The keyword arguments of `Discriminator`."""
-        names = "ndf embedding_num image_size norm_type d_blur"
-        return {"input_nc": 2 * self.input_nc} | {name: getattr(self, name) for name in names.split()}
-
-    @classmethod
-    def field_names(cls) -> list[str]:
-        return [field.name for field in fields(cls)]
 
 
 class Batch(NamedTuple):

@@ -31,13 +31,14 @@ from tests.faults import Child, Result
 from tests.fonts import make_font
 from tests.literal import LiteralModel, literal_drawing
 from tests.ranks import ROOT, torchrun
-from utils import checkpoint
-from utils.dataset import TrainingPairs
-from utils.distributed import tune
-from utils.drawing import draw_files, plan
-from utils.font_data import FontData
-from utils.options import DEFAULTS
-from utils.render import GlyphRenderer
+from utils.data.font_pairs import FontData
+from utils.data.loader import TrainingPairs
+from utils.device import tune
+from utils.drawing.draw import draw_files
+from utils.drawing.job import plan
+from utils.experiment import checkpoint
+from utils.glyphs.render import GlyphRenderer
+from utils.training.options import DEFAULTS
 
 BATCH = {64: 4, 32: 8, 16: 16, 8: 16}  # images in a step, by the filters of the first level
 BLURS = {"plain": {}, "g_blur": {"g_blur": True}, "g_blur d_blur": {"g_blur": True, "d_blur": True}}

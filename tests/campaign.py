@@ -27,7 +27,7 @@ from tests.conftest import TINY_FLAGS
 from tests.faults import RSS_UNIT, Child, Result, SlowWrites, run_child
 from tests.mutation import make_seeds, mutate, place, read
 from tests.test_train_infer import ROOT, assert_same, states, strays
-from utils import checkpoint
+from utils.experiment import checkpoint
 
 Seeds = dict[str, list[Path]]
 SECONDS, MEMORY = 20, 2 * 10**9  # more of either is a failure

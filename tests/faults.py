@@ -26,7 +26,8 @@ import infer
 import train
 from model import Zi2ZiModel
 from tests.conftest import TINY_FLAGS
-from utils import checkpoint, files, prepare, training  # noqa: F401
+from utils import prepare
+from utils.experiment import checkpoint
 
 SCRIPTS = {"train.py": train.main, "infer.py": infer.main, "utils.prepare": prepare.main}
 WARM = multiprocessing.get_context("forkserver")

@@ -14,12 +14,14 @@ from pathlib import Path
 import torch
 
 from model import Zi2ZiConfig, Zi2ZiModel
-from utils import checkpoint, metrics
-from utils.drawing import images_of
-from utils.experiment import Paths, data_from_config, read_config
+from utils import metrics
+from utils.data.open import data_from_config
+from utils.experiment import pth
+from utils.experiment.config import Paths, read_config
+from utils.experiment.weights import find_weights
 from utils.images import to_float, to_grey
 from utils.legibility import Reader, glyph_reader, legibility
-from utils.weights import find_weights
+from utils.sample import images_of
 
 
 def variants(paths: Paths, config: dict) -> dict[str, Zi2ZiModel]:
@@ -30,7 +32,7 @@ def variants(paths: Paths, config: dict) -> dict[str, Zi2ZiModel]:
     models = {}
     for name, state in (("raw", raw), ("EMA", ema), ("EMA, copied", copied)):
         models[name] = Zi2ZiModel(Zi2ZiConfig(**config["model"]), is_training=False)
-        checkpoint.fit(models[name].netG, state, paths.checkpoint)
+        pth.fit(models[name].netG, state, paths.checkpoint)
     return models
 
 

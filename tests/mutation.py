@@ -17,14 +17,15 @@ from PIL import Image
 from tests.conftest import run_train
 from tests.fonts import make_collection, make_font
 from utils.cli import Parser, run_script, say
-from utils.drawing import write_manifest
-from utils.font_data import FontData
-from utils.font_files import BUNDLED
-from utils.glyph_images import GlyphImages
-from utils.log import LossLog, plot_losses
-from utils.options import check_recorded
-from utils.record_data import RecordData
-from utils.render import GlyphRenderer
+from utils.data.font_pairs import FontData
+from utils.data.record_pairs import RecordData
+from utils.experiment.manifest import write_manifest
+from utils.glyphs.font_file import BUNDLED
+from utils.glyphs.image_folder import GlyphImages
+from utils.glyphs.render import GlyphRenderer
+from utils.training.log import LossLog
+from utils.training.recorded import check_recorded
+from utils.training.report import plot_losses
 
 HERE = Path(__file__).parent
 INTERESTING = (0, 1, 0x7F, 0x80, 0xFF, 0x7FFF, 0x8000, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF)
@@ -315,20 +316,21 @@ def read_records(path: Path) -> None:
 def read_weights(path: Path) -> None:
     import train
     from model import Zi2ZiConfig, Zi2ZiModel
-    from utils import checkpoint, weights
-    from utils.train_state import check_parts
+    from utils.experiment import checkpoint, pth, weights
+    from utils.training import pretrained
+    from utils.training.state import check_parts
 
     if path.stem.endswith(("net_G", "net_D", "net_G_EMA")):
         data = FontData.from_fonts("bundled:source.otf", ["bundled:target.ttf"] * 2, [], None, 0.1, 0)
-        pretrained, _ = weights.read_pretrained(path.parent, image_size=None)
+        pretrained, _ = pretrained.read_pretrained(path.parent, image_size=None)
         pretrained.for_labels(data, 2)
     step, part = path.stem.split("_", 1)
-    content = checkpoint.load_part(path) if part == checkpoint.STATE else checkpoint.load_weights(path)
+    content = pth.load_part(path) if part == checkpoint.STATE else pth.load_weights(path)
     if part in weights.KIND_OF:
         found = weights.Weights(int(step), weights.KIND_OF[part], path, content)
         config = Zi2ZiConfig(**weights.foreign_config(found, 256 if step == "100" else 64)[0]["model"])
-        checkpoint.check_fit(Zi2ZiModel(config, "meta", is_training=False).netG, content, path)
-        checkpoint.fit(Zi2ZiModel(config, is_training=False).netG, content, path)
+        pth.check_fit(Zi2ZiModel(config, "meta", is_training=False).netG, content, path)
+        pth.fit(Zi2ZiModel(config, is_training=False).netG, content, path)
     elif part == checkpoint.DISCRIMINATOR:
         say(str(checkpoint.discriminator_architecture_of(content, path)))
     if step == "2":
@@ -343,7 +345,8 @@ def read_weights(path: Path) -> None:
 def read_config_file(path: Path) -> None:
     import train
     from model import Zi2ZiConfig
-    from utils.experiment import Paths, data_from_config, read_config
+    from utils.data.open import data_from_config
+    from utils.experiment.config import Paths, read_config
 
     config = read_config(Paths(path.parent))
     check_recorded(train.build_parser(), config["training"], str(path))
@@ -360,8 +363,8 @@ def read_manifest(path: Path) -> None:
 
 
 def read_text(path: Path) -> None:
-    from utils.charset import codepoint_name, read_charset
-    from utils.drawing import file_stem
+    from utils.drawing.job import file_stem
+    from utils.glyphs.charset import codepoint_name, read_charset
 
     for number, character in enumerate(read_charset(str(path)), 1):
         for rule in ("unicode_hex", "unicode_int", "char", "seq"):

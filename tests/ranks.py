@@ -9,7 +9,8 @@ from pathlib import Path
 import torch
 
 from model import Zi2ZiConfig, Zi2ZiModel
-from utils.distributed import joined, tune
+from utils.device import tune
+from utils.distributed import joined
 
 ROOT = Path(__file__).parent.parent
 TORCHRUN = ["-m", "torch.distributed.run", "--standalone"]  # on this machine alone

@@ -17,10 +17,11 @@ from fontTools.pens.recordingPen import DecomposingRecordingPen
 from fontTools.ttLib import TTFont
 
 from utils import font_export, metrics
-from utils.charset import codepoint_name, read_charset
+from utils.fonts import export
+from utils.fonts.trace_cache import trace_image
+from utils.glyphs.charset import codepoint_name, read_charset
+from utils.glyphs.render import GlyphRenderer
 from utils.images import save_image
-from utils.render import GlyphRenderer
-from utils.traces import trace_image
 
 
 def points_of(font: TTFont, character: str) -> int:
@@ -81,7 +82,7 @@ def milliseconds(spec: str, characters: str, size: int) -> float:
         for character in characters[:100]:
             save_image(font.render(character, size), path)
             start = time.process_time()
-            trace_image(path.read_bytes(), font_export.DEFAULTS["tolerance"])
+            trace_image(path.read_bytes(), export.DEFAULTS["tolerance"])
             spent += time.process_time() - start
     return spent / len(characters[:100]) * 1000
 

@@ -28,15 +28,17 @@ import torch
 from model import EMA, Zi2ZiConfig
 from tests.studies import STUDIES
 from tests.variants import Variant, VariantModel, learning_rate_factor, mix
-from utils import dataset, metrics
-from utils.charset import read_charset
-from utils.dataset import PairData, ResumableSampler, TrainingPairs, collate, sample_held_out
-from utils.distributed import tune
-from utils.font_data import FontData
+from utils import metrics
+from utils.data import loader
+from utils.data.font_pairs import FontData
+from utils.data.loader import ResumableSampler, TrainingPairs, collate
+from utils.data.pairs import PairData, sample_held_out
+from utils.data.record_pairs import RecordData
+from utils.device import tune
+from utils.glyphs.charset import read_charset
+from utils.glyphs.render import GlyphRenderer
 from utils.images import save_sheet, to_float, to_grey, to_uint8
 from utils.legibility import glyph_reader, legibility
-from utils.record_data import RecordData
-from utils.render import GlyphRenderer
 
 RESULTS = Path(__file__).parent / "results"
 SETTING = ("image_size", "ngf", "ndf", "minutes", "max_steps", "final", "characters")
@@ -125,8 +127,8 @@ def train(variant: Variant, data: PairData, pairs: list, args: argparse.Namespac
     sides = {"image_size": args.image_size, "ngf": args.ngf, "ndf": args.ndf, "embedding_num": len(data.labels)}
     model = VariantModel(Zi2ZiConfig(**sides | variant.config), variant)
     model.shadows = {name: make(model.netG) for name, make in AVERAGES.items()} if args.averages else {}
-    scale, shift = dataset.SCALE, dataset.SHIFT
-    dataset.SCALE, dataset.SHIFT = variant.scale or scale, shift if variant.shift is None else variant.shift
+    scale, shift = loader.SCALE, loader.SHIFT
+    loader.SCALE, loader.SHIFT = variant.scale or scale, shift if variant.shift is None else variant.shift
     training = TrainingPairs(data, args.image_size, variant.augment, seed, pairs)
     keys = iter(ResumableSampler(len(pairs), variant.batch_size, seed))
     budget, spent, steps = args.minutes * 60, 0.0, 0

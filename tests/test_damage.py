@@ -28,7 +28,7 @@ from tests.faults import (
 )
 from tests.fonts import make_font
 from tests.test_train_infer import assert_same, run_infer, states
-from utils.cli import is_out_of_memory
+from utils.errors import is_out_of_memory
 
 
 @pytest.fixture(autouse=True)
@@ -297,7 +297,7 @@ class LostPictures:
     """The fonts can be read until the training begins."""
 
     def __call__(self) -> None:
-        from utils.font_data import FontData
+        from utils.data.font_pairs import FontData
 
         def lost(*_):
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), "s.ttf")

@@ -9,11 +9,13 @@ from fontTools.fontBuilder import FontBuilder
 from fontTools.ttLib import TTFont
 
 from tests.fonts import boxes, make_collection, make_font
-from utils.charset import codepoint_name, is_han, parse_text, read_charset, unique
-from utils.cli import UserError
-from utils.dataset import ResumableSampler, TrainingPairs, collate, split_held_out, training_batches
-from utils.font_data import FontData, open_recorded
-from utils.render import EM_SHARE, GlyphRenderer, Placement, align
+from utils.data.font_pairs import FontData, open_recorded
+from utils.data.loader import ResumableSampler, TrainingPairs, collate, training_batches
+from utils.data.pairs import split_held_out
+from utils.errors import UserError
+from utils.glyphs.charset import codepoint_name, is_han, parse_text, read_charset, unique
+from utils.glyphs.placement import EM_SHARE, Placement, align
+from utils.glyphs.render import GlyphRenderer
 
 BUNDLED = "bundled:source.otf", ["bundled:target.ttf"]
 

@@ -15,10 +15,11 @@ from model import Zi2ZiConfig, Zi2ZiModel, fold_norms
 from model.model import layout_for
 from tests.conftest import TINY, tiny_batch, tiny_model
 from tests.ranks import ROOT
-from utils import memory
-from utils.cli import UserError
-from utils.distributed import Ranks, check_kernels, check_ways, default_amp, joined, tune
-from utils.memory import cut_to_fit, step_fits
+from utils.device import check_kernels, check_ways, default_amp, tune
+from utils.distributed import Ranks, joined
+from utils.errors import UserError
+from utils.training import memory
+from utils.training.memory import cut_to_fit, step_fits
 
 DEVICES = [
     pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")),

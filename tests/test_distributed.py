@@ -17,10 +17,11 @@ import torch
 import infer
 from tests.conftest import TINY_FLAGS, run_train, tiny_batch, tiny_model
 from tests.ranks import ROOT, torchrun
-from utils import distributed
-from utils.cli import UserError
-from utils.dataset import ResumableSampler
-from utils.distributed import Ranks, choose_device, drawing_batch, joined
+from utils import device, distributed
+from utils.data.loader import ResumableSampler
+from utils.device import choose_device, drawing_batch
+from utils.distributed import Ranks, joined
+from utils.errors import UserError
 from utils.files import locked
 
 # With a seed in whose first steps no norm of a few pixels makes much of the rounding.
@@ -218,7 +219,7 @@ def test_a_mac_is_told_of_its_gpu(monkeypatch):
 def test_each_process_takes_a_device_of_its_own(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
-    monkeypatch.setattr(distributed, "check_kernels", lambda device: None)
+    monkeypatch.setattr(device, "check_kernels", lambda device: None)
     monkeypatch.setenv("LOCAL_RANK", "1")
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
     assert choose_device(None)[0] == torch.device("cuda", 1)

@@ -30,7 +30,7 @@ from tests.faults import (
     wait_for,
 )
 from tests.test_train_infer import ROOT, assert_same, run_infer, states, strays
-from utils import checkpoint
+from utils.experiment import checkpoint
 
 
 @pytest.fixture(autouse=True)

@@ -11,14 +11,19 @@ import torch
 from PIL import Image
 
 from tests.conftest import tiny_model
-from utils import checkpoint, metrics
-from utils.cli import UserError
-from utils.drawing import Drawing, draw_files, file_stem, is_safe_name, plan, write_manifest
+from utils import metrics
+from utils.drawing.draw import draw_files
+from utils.drawing.job import file_stem, is_safe_name, plan
+from utils.errors import UserError
+from utils.experiment import checkpoint, pth
+from utils.experiment.manifest import Drawing, write_manifest
+from utils.experiment.tables import read_header, read_rows
+from utils.experiment.weights import find_weights
+from utils.glyphs.render import GlyphRenderer
 from utils.images import save_image, save_sheet, to_float, to_uint8
-from utils.log import LossLog, NonFinite, plot_losses, read_header, read_rows
-from utils.render import GlyphRenderer
-from utils.training import learning_rate_factor
-from utils.weights import find_weights
+from utils.training.log import LossLog, NonFinite
+from utils.training.report import plot_losses
+from utils.training.trainer import learning_rate_factor
 
 # ---------------------------------------------------------------------------------------------- pictures
 
@@ -191,7 +196,7 @@ def test_a_failed_write_leaves_nothing(tmp_path, monkeypatch):
 
 
 def load_weights(net, path):
-    checkpoint.fit(net, checkpoint.load_part(path), path)
+    pth.fit(net, pth.load_part(path), path)
 
 
 class Payload:
@@ -209,7 +214,7 @@ def test_files_that_are_no_state_dict_are_refused(tmp_path):
     (tmp_path / "4_net_G.pth").touch()
     for step in (1, 2, 3, 4, 5):
         with pytest.raises(UserError, match=f"{step}_net_G.pth") as caught:
-            checkpoint.load_part(tmp_path / f"{step}_net_G.pth")
+            pth.load_part(tmp_path / f"{step}_net_G.pth")
         assert "\n" not in str(caught.value)
     assert not (tmp_path / "ran").exists()
 

@@ -14,12 +14,14 @@ import torch
 import infer
 import train
 from model import Zi2ZiConfig, Zi2ZiModel
-from model import model as networks
+from model import config as networks
 from tests.conftest import run_train
 from tests.fonts import make_font
-from utils import checkpoint, options, stopping, training
-from utils.distributed import default_amp
-from utils.experiment import Paths, read_config
+from utils.device import default_amp
+from utils.experiment import checkpoint
+from utils.experiment.config import Paths, read_config
+from utils.training import options, recorded, stopping, trainer
+from utils.training import trainer as training
 
 ROOT = Path(__file__).parent.parent
 
@@ -182,7 +184,7 @@ def test_retention_flags(made, tmp_path):
 
 
 def test_num_workers_reaches_the_loader_and_changes_no_weight(made, base, tmp_path, monkeypatch):
-    seen, real = [], training.training_batches
+    seen, real = [], trainer.training_batches
 
     def spy(dataset, sampler, num_workers, pin_memory):
         seen.append(num_workers)
@@ -287,14 +289,14 @@ def test_what_the_machine_chose_another_machine_chooses_anew(made, tmp_path):
     own = config["training"]["amp"] = config["model"]["amp"] = "off"
     found = options.resolve_options(args, Paths(tmp_path), config, {}, on_cuda=True, amp="bf16")
     assert (found.num_workers, found.amp, found.sample_steps, found.checkpoint_minutes) == (1, "bf16", 0, 10.0)
-    said = options.changes_on_resume(args, found, config)
+    said = recorded.changes_on_resume(args, found, config)
     assert said == [
         "--amp bf16 from here on, off before",
         "--sample_steps 0 from here on, 100 before",
         "--checkpoint_minutes 10.0 from here on, 0.0 before",
     ]
     again = options.resolve_options(args, Paths(tmp_path), config, {}, on_cuda=False, amp=own)
-    assert options.changes_on_resume(args, again, config) == []
+    assert recorded.changes_on_resume(args, again, config) == []
     for odd in (None, 3, "amp", [["amp"], {}], ["amp", "amp", "lr"]):
         config["training"]["of_machine"] = odd
         found = options.resolve_options(args, Paths(tmp_path), config, {}, on_cuda=True, amp="bf16")
@@ -327,7 +329,7 @@ def test_a_length_that_is_given_takes_the_place_of_others(made, tmp_path, given,
     if config:
         lengths = ("epoch", "max_steps", "max_minutes")
         replaced = [name for name, value in zip(lengths, expected, strict=True) if value is None and name in saved]
-        said = [line for line in options.changes_on_resume(args, found, config) if "takes the place of" in line]
+        said = [line for line in recorded.changes_on_resume(args, found, config) if "takes the place of" in line]
         assert said == [f"{given} takes the place of --{name} {saved[name]}" for name in replaced]
 
 

@@ -14,16 +14,20 @@ from PIL import Image, ImageFont
 
 from tests import roundtrip
 from tests.fonts import make_collection, make_font
-from utils import font_export, traces
-from utils.charset import codepoint_name
-from utils.font_build import OutlinedGlyph
-from utils.font_complete import complete_font, open_base
-from utils.font_data import FontData
-from utils.font_frame import Frame
-from utils.font_spacing import SourceSpacing
+from utils import font_export
+from utils.data.font_pairs import FontData
+from utils.experiment import manifest
+from utils.fonts import trace_cache
+from utils.fonts.complete import complete_font, open_base
+from utils.fonts.export import FLAGS
+from utils.fonts.fit import Lattice
+from utils.fonts.glyph import OutlinedGlyph
+from utils.fonts.layout import Frame
+from utils.fonts.spacing import SourceSpacing
+from utils.glyphs.charset import codepoint_name
+from utils.glyphs.placement import Placement
+from utils.glyphs.render import GlyphRenderer
 from utils.images import save_image
-from utils.render import GlyphRenderer, Placement
-from utils.vectorize import Lattice
 
 SOURCE, TARGET = "bundled:source.otf", "bundled:target.ttf"
 
@@ -137,6 +141,10 @@ def test_a_new_font_is_read_by_every_program(kind, tmp_path, capsys):
     assert not list(tmp_path.glob(".*"))
 
 
+def test_the_flags_that_infer_passes_on_are_those_of_the_export():
+    assert {action.dest for action in font_export.build_parser()._actions} - {"help"} == set(FLAGS)
+
+
 def test_characters_beyond_the_first_plane(tmp_path):
     (tmp_path / "in").mkdir()
     shutil.copy(
@@ -223,7 +231,7 @@ def test_a_placed_glyph_sits_where_a_drawn_one_would(tmp_path):
     (tmp_path / "in").mkdir()
     save_image(drawn, tmp_path / "in" / "字.png")
     frame = Frame(placement, 1000, SourceSpacing(data.source, placement, 1000))
-    glyph = frame.glyph("字", traces.trace_image((tmp_path / "in" / "字.png").read_bytes(), 0.2, frame.lattice))
+    glyph = frame.glyph("字", trace_cache.trace_image((tmp_path / "in" / "字.png").read_bytes(), 0.2, frame.lattice))
     assert glyph.bounds() == pytest.approx((250, 150, 650, 550), abs=3)
 
 
@@ -415,33 +423,33 @@ def test_a_font_of_a_collection_can_be_completed(tmp_path):
 
 def test_what_was_traced_is_not_traced_again(tmp_path, monkeypatch):
     drawings = pictures(tmp_path / "in", TARGET, some(TARGET, 6))
-    images = font_export.find_drawings(drawings, 0)
+    images = manifest.find_drawings(drawings, 0)
     path = tmp_path / ".New.ttf.traces"
     lattice = Lattice(0.001)
-    first = traces.Traces(path, dict(list(images.items())[:4]), 0.2, lattice)
+    first = trace_cache.Traces(path, dict(list(images.items())[:4]), 0.2, lattice)
     first.trace(1)
     with path.open("ab") as file:
         file.write(b'{"character": "U+4E')  # a kill within a line
     changed = list(images.values())[1]
     save_image(GlyphRenderer(TARGET).render(some(TARGET, 1), 96), changed)
     traced = []
-    real = traces.trace_image
-    monkeypatch.setattr(traces, "trace_image", lambda *args: traced.append(1) or real(*args))
-    again = traces.Traces(path, images, 0.2, lattice)
+    real = trace_cache.trace_image
+    monkeypatch.setattr(trace_cache, "trace_image", lambda *args: traced.append(1) or real(*args))
+    again = trace_cache.Traces(path, images, 0.2, lattice)
     again.trace(1)
     assert len(traced) == 3
     assert [character for character, _ in again] == sorted(images)
-    whole = traces.Traces(tmp_path / "whole", images, 0.2, lattice)
+    whole = trace_cache.Traces(tmp_path / "whole", images, 0.2, lattice)
     whole.trace(1)
     assert list(whole) == list(again)
 
 
 def test_several_processes_trace_alike(tmp_path):
     drawings = pictures(tmp_path / "in", TARGET, some(TARGET, 20), 64)
-    images = font_export.find_drawings(drawings, 0)
+    images = manifest.find_drawings(drawings, 0)
     found = []
     for workers in (1, 2):
-        one = traces.Traces(tmp_path / f"{workers}", images, 0.2, Lattice(0.001))
+        one = trace_cache.Traces(tmp_path / f"{workers}", images, 0.2, Lattice(0.001))
         one.trace(workers)
         found.append(list(one))
     assert found[0] == found[1]
@@ -457,4 +465,4 @@ def test_the_manifest_tells_which_drawing_is_which(tmp_path):
         {"character": "一", "codepoint": "U+4E00", "label": 0, "error": "lacks"},
     ]
     (drawings / "manifest.json").write_text(json.dumps({"characters": entries}))
-    assert list(font_export.find_drawings(drawings, 0)) == ["永"]
+    assert list(manifest.find_drawings(drawings, 0)) == ["永"]

@@ -15,11 +15,11 @@ from tests.conftest import run_train
 from tests.fonts import boxes, make_collection, make_font
 from tests.test_font_export import boxed
 from tests.test_train_infer import run_infer
-from utils.cli import UserError
-from utils.font_complete import complete_font, open_base
-from utils.font_data import FontData, open_recorded
-from utils.font_files import FontFile, font_files, unicode_cmap
-from utils.render import GlyphRenderer
+from utils.data.font_pairs import FontData, open_recorded
+from utils.errors import UserError
+from utils.fonts.complete import complete_font, open_base
+from utils.glyphs.font_file import FontFile, font_files, unicode_cmap
+from utils.glyphs.render import GlyphRenderer
 
 SOURCE, TARGET = (str(GlyphRenderer(f"bundled:{name}").path) for name in ("source.otf", "target.ttf"))
 

@@ -11,14 +11,17 @@ from tests.conftest import run_train
 from tests.fonts import boxes, make_font
 from tests.test_font_export import boxed, export, pictures, sanitize
 from utils import font_export
-from utils.experiment import Paths, data_from_config, read_config
-from utils.font_build import Metrics, OutlinedGlyph, build_font
-from utils.font_complete import Base
-from utils.font_frame import vertical_metrics
-from utils.font_names import Names
-from utils.font_spacing import BaseSpacing, SourceSpacing, kind_of
+from utils.data.open import data_from_config
+from utils.experiment.config import Paths, read_config
+from utils.fonts.build import Metrics, build_font
+from utils.fonts.complete import Base
+from utils.fonts.glyph import OutlinedGlyph
+from utils.fonts.layout import vertical_metrics
+from utils.fonts.names import Names
+from utils.fonts.spacing import BaseSpacing, SourceSpacing, kind_of
+from utils.glyphs.placement import Placement
+from utils.glyphs.render import GlyphRenderer
 from utils.images import save_image
-from utils.render import GlyphRenderer, Placement
 
 hb = pytest.importorskip("uharfbuzz")
 METRICS = Metrics(1000, 1160, -288, em_top=880)

@@ -10,13 +10,15 @@ from tests.fonts import boxes, make_font
 from tests.test_font_export import boxed, export, pictures, refused, sanitize, without
 from tests.test_font_files import short_os2
 from tests.test_train_infer import run_infer
-from utils import font_build
-from utils.cli import UserError
-from utils.font_build import Metrics, OutlinedGlyph, build_font
-from utils.font_complete import check_room, complete_font, open_base
-from utils.font_files import os2_of
-from utils.font_names import Names, ascii_name
-from utils.font_os2 import code_page_bits, languages_of, pages_of
+from utils.errors import UserError
+from utils.fonts import build
+from utils.fonts import build as font_build
+from utils.fonts.build import Metrics, build_font
+from utils.fonts.complete import check_room, complete_font, open_base
+from utils.fonts.glyph import OutlinedGlyph
+from utils.fonts.names import Names, ascii_name
+from utils.fonts.os2 import code_page_bits, languages_of, pages_of
+from utils.glyphs.font_file import os2_of
 
 TARGET = "bundled:target.ttf"
 METRICS = Metrics(1000, 1160, -288, em_top=880)
@@ -216,7 +218,7 @@ def test_a_post_table_holds_fewer_names_than_glyphs(tmp_path):
 
 def test_a_new_otf_holds_fewer_glyphs_than_a_ttf(tmp_path, monkeypatch):
     """A CFF table holds 65,000 strings, 391 of which all have; here it is made to hold five."""
-    assert font_build.MOST_NAMED <= 65_000 - 391
+    assert build.MOST_NAMED <= 65_000 - 391
     monkeypatch.setattr(font_build, "MOST_NAMED", 5)
     with pytest.raises(UserError, match=r"a new \.otf holds at most 5 glyphs: name fewer characters, or let .* 65,535"):
         build_font(tmp_path / "big.otf", map(boxed, "一丁七永國"), {}, Names("Big"), METRICS)

@@ -12,12 +12,12 @@ from fontTools.ttLib import TTFont
 from tests.conftest import tiny_batch, tiny_model
 from tests.test_font_export import without
 from tests.test_train_infer import run_infer
-from utils import suspects
-from utils.coverage import coverage, coverage_lines
-from utils.drawing import label_tensor
+from utils.drawing import suspects
+from utils.fonts.coverage import coverage, coverage_lines
+from utils.glyphs.render import GlyphRenderer
 from utils.images import save_image
 from utils.labels import folder_of, heaviest, label_or_blend, labels_of
-from utils.render import GlyphRenderer
+from utils.sample import label_tensor
 
 TARGET = "bundled:target.ttf"
 

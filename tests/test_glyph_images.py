@@ -12,10 +12,12 @@ from PIL import Image
 import infer
 from tests.conftest import run_train
 from tests.fonts import boxes, make_font
-from utils.cli import UserError
-from utils.font_data import FontData, distinct, open_recorded
-from utils.glyph_images import GlyphImages, character_of
-from utils.render import GlyphRenderer, Movement
+from utils.data.font_pairs import FontData, distinct, open_recorded
+from utils.errors import UserError
+from utils.glyphs.charset import character_of
+from utils.glyphs.image_folder import GlyphImages
+from utils.glyphs.placement import Movement
+from utils.glyphs.render import GlyphRenderer
 
 
 def drawn(width=100, height=100, box=(20, 30, 60, 80), ink=0, paper=255):

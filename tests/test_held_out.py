@@ -12,12 +12,12 @@ from tests.conftest import run_train
 from tests.fonts import boxes, make_font
 from tests.test_font_export import pictures, refused
 from tests.test_train_infer import run_infer
-from utils.dataset import MOST_VALIDATED, sample_held_out, sample_validation
-from utils.font_data import Earlier, FontData
+from utils.data.font_pairs import Earlier, FontData
+from utils.data.obj_file import write_obj
+from utils.data.pairs import MOST_VALIDATED, sample_held_out, sample_validation
+from utils.data.record_pairs import RecordData
+from utils.glyphs.render import GlyphRenderer
 from utils.images import save_sheet
-from utils.obj_format import write_obj
-from utils.record_data import RecordData
-from utils.render import GlyphRenderer
 
 MANY = "".join(map(chr, range(0x4E00, 0x4E00 + 240)))
 

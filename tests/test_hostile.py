@@ -22,11 +22,12 @@ from tests.faults import run_child
 from tests.fonts import make_font
 from tests.mutation import make_composite, picture
 from tests.test_train_infer import run_infer
-from utils.cli import UserError
-from utils.experiment import Paths, read_config, write_json
+from utils.data.obj_file import read_obj, write_obj
+from utils.errors import UserError
+from utils.experiment.config import Paths, read_config
+from utils.files import write_json
+from utils.glyphs.render import GlyphRenderer
 from utils.images import read_image
-from utils.obj_format import read_obj, write_obj
-from utils.render import GlyphRenderer
 
 MEGABYTE = 10**6
 

@@ -16,10 +16,11 @@ from tests.fonts import make_font
 from tests.mutation import make_seeds
 from tests.test_hostile import boxes, refused
 from tests.test_train_infer import run_infer
-from utils import checkpoint
-from utils.charset import read_text_file
-from utils.cli import UserError
-from utils.log import LossLog, read_rows
+from utils.errors import UserError
+from utils.experiment import checkpoint
+from utils.experiment.tables import read_rows
+from utils.glyphs.charset import read_text_file
+from utils.training.log import LossLog
 
 # ------------------------------------------------------------------------------------------------ text
 

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from model import EMA, Discriminator, UNetGenerator, Zi2ZiConfig, Zi2ZiModel, losses
-from model.model import OPTIMIZERS, sharpened
+from model.config import OPTIMIZERS
+from model.model import sharpened
 from tests.conftest import TINY, tiny_batch, tiny_model
 
 

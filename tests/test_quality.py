@@ -9,12 +9,13 @@ import pytest
 
 from tests.conftest import run_train
 from tests.test_train_infer import run_infer
-from utils import checkpoint, metrics
-from utils.dataset import choose_validation, sample_validation, spread
-from utils.experiment import Paths
+from utils import metrics
+from utils.data.pairs import choose_validation, sample_validation, spread
+from utils.experiment import checkpoint
+from utils.experiment.config import Paths
+from utils.experiment.tables import best_step, read_quality, read_rows, stale
 from utils.legibility import legibility
-from utils.log import read_rows
-from utils.quality import QualityLog, SaturationWatch, best_step, read_quality, stale
+from utils.training.quality import QualityLog, SaturationWatch
 
 
 def rows_of(*errors: float, every: int = 10) -> dict[int, dict[str, float]]:

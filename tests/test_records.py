@@ -18,11 +18,12 @@ import infer
 from tests.conftest import run_train
 from tests.fonts import make_font
 from utils import prepare
-from utils.cli import UserError
-from utils.dataset import TrainingPairs
-from utils.obj_format import read_obj, write_obj
-from utils.record_data import RecordData
-from utils.render import GlyphRenderer, place_in_frame
+from utils.data.loader import TrainingPairs
+from utils.data.obj_file import read_obj, write_obj
+from utils.data.record_pairs import RecordData
+from utils.errors import UserError
+from utils.glyphs.placement import place_in_frame
+from utils.glyphs.render import GlyphRenderer
 
 PORT = Path(__file__).parent / "port"
 

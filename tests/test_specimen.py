@@ -10,7 +10,7 @@ from PIL import Image
 from tests.fonts import boxes, make_collection, make_font
 from tests.test_font_export import TARGET, some, without
 from utils import specimen
-from utils.render import GlyphRenderer
+from utils.glyphs.render import GlyphRenderer
 
 
 def test_drawn_and_generated_glyphs_are_told_apart(tmp_path, capsys):

@@ -17,9 +17,9 @@ import infer
 from model import UNetGenerator
 from tests.conftest import TINY_FLAGS, run_train
 from tests.fonts import boxes, make_font
-from utils.font_data import open_recorded
+from utils.data.font_pairs import open_recorded
+from utils.experiment.tables import find_best
 from utils.images import to_float, to_uint8
-from utils.quality import find_best
 
 ROOT = Path(__file__).parent.parent
 QUICK = ["--image_size", "64", "--ngf", "4", "--ndf", "2", "--max_steps", "6"]

@@ -9,8 +9,9 @@ from PIL import Image, ImageDraw
 
 from tests.test_train_infer import run_infer
 from utils import metrics
-from utils.render import GlyphRenderer
-from utils.vectorize import Contour, Lattice, area, to_svg, trace
+from utils.fonts.fit import Contour, Lattice
+from utils.fonts.trace import area, to_svg, trace
+from utils.glyphs.render import GlyphRenderer
 
 FINE = 16  # times finer than the picture, to paint it without aliasing
 Shape = Callable[[np.ndarray, np.ndarray], np.ndarray]  # of x and y, whether they are within

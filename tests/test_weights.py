@@ -14,11 +14,12 @@ import train
 from model import Discriminator, UNetGenerator
 from tests.conftest import run_train, tiny_batch, tiny_model
 from tests.fonts import boxes, make_font
-from utils import checkpoint
-from utils.cli import UserError
+from utils.errors import UserError
+from utils.experiment import checkpoint
+from utils.experiment.weights import find_weights, foreign_architecture
+from utils.glyphs.render import GlyphRenderer
 from utils.images import to_float
-from utils.render import GlyphRenderer
-from utils.weights import find_weights, foreign_architecture, read_pretrained
+from utils.training.pretrained import read_pretrained
 
 PORT = Path(__file__).parent / "port"
 FILES = ("100_net_G.pth", "100_net_D.pth")

@@ -8,7 +8,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from model import EMA, Zi2ZiConfig, Zi2ZiModel, losses
-from model.model import AMP_TYPES, Batch
+from model.config import AMP_TYPES
+from model.model import Batch
 
 
 @dataclass(frozen=True)

@@ -10,19 +10,11 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NoReturn
 
+from utils.errors import Failure, UserError, abbreviate, is_out_of_memory
+
 # What a path that the user gave can be: there already, a file instead of a folder, not there, forbidden.
 WRONG_PATH = (errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENOENT, errno.EACCES, errno.EPERM, errno.EROFS)
-# What torch, cuDNN and cuBLAS say when there is too little.
-OUT_OF_MEMORY = re.compile("out of memory|can't allocate memory|not enough memory|STATUS_ALLOC_FAILED")
 TYPOGRAPHIC_FLAG = re.compile(r"^[‐-―−]+-*(?=[A-Za-z])")
-
-
-class UserError(Exception):
-    """A mistake that the user can mend; the message is one line that says how. Scripts exit with 2."""
-
-
-class Failure(Exception):
-    """Work that can't go on; the message is one line. Scripts exit with 1."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -108,11 +100,6 @@ def told(error: BaseException) -> tuple[int, str | None]:
     return 1, None
 
 
-def is_out_of_memory(error: Exception) -> bool:
-    """Whether an error says that there is too little memory; torch has a RuntimeError for it on every device."""
-    return isinstance(error, MemoryError) or OUT_OF_MEMORY.search(str(error)) is not None
-
-
 @contextlib.contextmanager
 def terminating() -> Iterator[None]:
     """Within, SIGTERM leaves as `sys.exit` does, through every `finally`."""
@@ -156,17 +143,3 @@ def step_latest_or_best(text: str) -> str:
     if text not in ("latest", "best") and not re.fullmatch(r"[0-9]{1,18}", text):
         raise argparse.ArgumentTypeError(f"{abbreviate(repr(text))} is neither 'latest' nor 'best' nor a step number")
     return text
-
-
-def abbreviate(text: str, length: int = 20) -> str:
-    """The first characters of a long list of characters, for a message."""
-    return text if len(text) <= length else f"{text[:length]}… ({len(text)} characters)"
-
-
-def left_out_lines(where: str, dropped: Mapping[Any, str], most: int = 5) -> list[str]:
-    """Lines that name what was left out of `where`, and why; `dropped` maps a name to "is no image"."""
-    if not dropped:
-        return []
-    lines = [f"{where}: {name} is left out: it {reason}" for name, reason in list(dropped.items())[:most]]
-    more = f", of which {most} are named here" if len(dropped) > most else ""
-    return [*lines, f"{where}: {len(dropped)} left out in all{more}"]

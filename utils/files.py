@@ -2,18 +2,21 @@
 
 import contextlib
 import errno
+import json
 import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
-from utils.cli import UserError, say
+from utils.cli import say
+from utils.errors import UserError
 
 if os.name == "nt":
     import msvcrt
 else:
     import fcntl
+
 
 DRAWINGS = ("png", "jpg", "bmp", "tif", "svg")
 WRITTEN = (*DRAWINGS, "json", "csv", "pth", "obj", "md", "html", "otf", "ttf")  # what this program writes
@@ -173,3 +176,10 @@ def _lock(number: int) -> None:
     else:
         # A record lock, unlike flock, is not shared with forked workers, which may outlive a killed parent.
         fcntl.lockf(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write JSON whole or not at all."""
+    text = json.dumps(content, ensure_ascii=False, indent=2) + "\n"
+    # What is left of a file name that is not UTF-8 is escaped as JSON escapes it, and is read back as it was.
+    write_whole(path, text.encode("utf-8", "backslashreplace"), durable=True)

@@ -12,7 +12,7 @@ import torch
 from PIL import Image, ImageDraw, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
-from utils.cli import UserError, abbreviate
+from utils.errors import UserError, abbreviate
 from utils.files import write_whole
 
 DARK = 128  # a grey level below it is ink

@@ -4,7 +4,7 @@ import argparse
 import re
 from collections.abc import Sequence
 
-from utils.cli import UserError, abbreviate
+from utils.errors import UserError, abbreviate
 
 Label = int | str  # a blend is a text such as 0:0.7,1:0.3
 BLEND = re.compile(r"[0-9]{1,6}:[0-9]*\.?[0-9]+(,[0-9]{1,6}:[0-9]*\.?[0-9]+)*")

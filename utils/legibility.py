@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from utils.cli import UserError
+from utils.errors import UserError
 
 SIDE = 48  # pixels that the recogniser sees
 Reader = Callable[[np.ndarray], str]

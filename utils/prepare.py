@@ -18,13 +18,14 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from utils.cli import Parser, UserError, at_least, run_script, say
-from utils.dataset import Pair, PairData
+from utils.cli import Parser, at_least, run_script, say
+from utils.data.font_pairs import FontData
+from utils.data.obj_file import read_obj, write_obj
+from utils.data.pairs import Pair, PairData
+from utils.data.record_pairs import RecordData
+from utils.errors import UserError
 from utils.files import remove_stray, write_whole
-from utils.font_data import FontData
 from utils.images import read_image
-from utils.obj_format import read_obj, write_obj
-from utils.record_data import RecordData
 
 
 def build_parser() -> Parser:

@@ -13,12 +13,13 @@ from typing import Any
 
 from PIL import Image, ImageDraw, ImageFont
 
-from utils.charset import is_han, read_text, unique
-from utils.cli import Parser, UserError, add_flag, at_least, resolve, run_script, say
+from utils.cli import Parser, add_flag, at_least, resolve, run_script, say
+from utils.errors import UserError
 from utils.files import write_whole
-from utils.font_files import FontFile, one_font_file
+from utils.glyphs.charset import is_han, read_text, unique
+from utils.glyphs.font_file import FontFile, one_font_file
+from utils.glyphs.render import GlyphRenderer
 from utils.images import write_atomic
-from utils.render import GlyphRenderer
 
 # The beginning of the Thousand Character Classic (6th century).
 TEXT = "天地玄黃宇宙洪荒日月盈昃辰宿列張寒來暑往秋收冬藏閏餘成歲律呂調陽雲騰致雨露結為霜金生麗水玉出崑岡"

@@ -1,0 +1,315 @@
+"""Pairs from fonts and from folders of drawn glyphs: the same character in the source and in a target."""
+
+import itertools
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from utils.data.pairs import Pair, PairData, choose_validation, left_out_lines, sample_validation, split_held_out
+from utils.errors import UserError, abbreviate
+from utils.glyphs.charset import codepoint_name, is_drawable, is_han, read_charset
+from utils.glyphs.image_folder import GlyphImages
+from utils.glyphs.placement import Movement, Placement, align
+from utils.glyphs.render import GlyphRenderer
+
+Target = GlyphRenderer | GlyphImages
+SLICES_SHARE = 1.2  # characters of all slices of a font, over those of the font: they share few
+
+
+class Earlier(NamedTuple):
+    """What the weights that a training starts from were trained on."""
+
+    train: str  # including those for validation
+    held_out: str
+    validation: str
+    labels: list[str]
+    digests: list[str]
+
+    def knows(self, targets: Sequence[Target]) -> bool:
+        """Whether one of the targets was a target then, perhaps with other content."""
+        return any(target.name in self.labels or target.sha256() in self.digests for target in targets)
+
+
+@dataclass
+class FontData(PairData):
+    """The fonts of an experiment, placed, and the characters it trains on and holds out."""
+
+    source: GlyphRenderer
+    targets: list[Target]  # one a label, in the order of the labels
+    charset: str  # how the characters were chosen
+    train: str
+    held_out: str
+    lacking: dict[str, str]  # characters left out, by the name of the font that lacks them
+    validation: str | None = ""  # of `train`, those that choose the best checkpoint; None: not recorded then
+
+    @classmethod
+    def from_fonts(
+        cls,
+        src_font: str,
+        dst_fonts: Sequence[str],
+        dst_imgs: Sequence[str],
+        charset: str | None,
+        split_ratio: float,
+        seed: int,
+        val_ratio: float = 0.0,
+        earlier: Earlier | None = None,
+    ) -> "FontData":
+        """Open the fonts and folders, choose the characters that source and targets have, and part them.
+
+        Without a charset these are the Han ideographs of the target fonts and all characters of the folders. What was
+        held out in an `earlier` training stays so.
+
+        Raises:
+            UserError: when a font or folder can't be used, or when no character is left.
+        """
+        source = GlyphRenderer(src_font)
+        targets: list[Target] = [*map(GlyphRenderer, dst_fonts), *map(GlyphImages, dst_imgs)]
+        if charset is None:
+            wanted = "".join(sorted({character for target in targets for character in offered(target)}))
+        else:
+            wanted = read_charset(charset)
+        names = distinct([font.name for font in (source, *targets)])
+        covered = [set(filter(font.covers, wanted)) for font in (source, *targets)]
+        lacking = {
+            name: "".join(c for c in wanted if c not in known) for name, known in zip(names, covered, strict=True)
+        }
+        usable = "".join(c for c in wanted if c in covered[0] and any(c in known for known in covered[1:]))
+        if not usable:
+            raise UserError(why_nothing_is_shared(source, targets, charset))
+        for target, known in zip(targets, covered[1:], strict=True):
+            shared = "".join(c for c in usable if c in known)
+            if not shared:
+                raise UserError(why_nothing_is_shared(source, [target], charset))
+            target.placement = align(target, source, shared)
+        train, held_out, validation = part(usable, split_ratio, val_ratio, seed, earlier, targets)
+        lacking = {name: characters for name, characters in lacking.items() if characters}
+        return cls(source, targets, charset or "shared characters", train, held_out, lacking, validation)
+
+    @classmethod
+    def from_config(
+        cls,
+        data: dict[str, Any],
+        src_font: str | None = None,
+        dst_fonts: Sequence[str] | None = None,
+        dst_imgs: Sequence[str] | None = None,
+    ) -> "FontData":
+        """Open what `describe` recorded: the same fonts, placed alike, and the same characters.
+
+        The further arguments say where fonts and folders lie now, if they have moved.
+
+        Raises:
+            UserError: when a font or folder is gone or is not the one that was recorded.
+        """
+        specs: list[str | None] = [None] * len(data["targets"])
+        for flag, key, given in (("dst_font", "spec", dst_fonts), ("dst_imgs", "folder", dst_imgs)):
+            places = [label for label, record in enumerate(data["targets"]) if key in record]
+            if given is not None and len(given) != len(places):
+                raise UserError(f"--{flag} names {len(given)}, the experiment has {len(places)} of them")
+            for label, spec in zip(places, given or [], strict=False):
+                specs[label] = spec
+        source = open_recorded(data["src_font"], src_font)
+        targets = [open_recorded(record, spec) for record, spec in zip(data["targets"], specs, strict=True)]
+        validation = data.get("validation")
+        unknown = [c for c in data["train"] + data["held_out"] if not source.covers(c)]
+        if unknown:
+            raise UserError(f"config.json names {codepoint_name(unknown[0])}, which {source.name} does not have")
+        return cls(source, targets, data["charset"], data["train"], data["held_out"], data["lacking"], validation)
+
+    @property
+    def by_hash(self) -> bool:
+        return self.validation is not None
+
+    def validation_keys(self, ratio: float, seed: int) -> set[str]:
+        if self.validation is not None:
+            return set(self.validation)
+        return sample_validation({character for _, character in self.train_pairs}, ratio, seed)
+
+    @property
+    def labels(self) -> list[str]:
+        return distinct([target.name for target in self.targets])
+
+    @cached_property
+    def train_pairs(self) -> list[Pair]:
+        return self._covered(self.train)
+
+    @cached_property
+    def held_out_pairs(self) -> list[Pair]:
+        return self._covered(self.held_out)
+
+    def _covered(self, characters: str) -> list[Pair]:
+        return [(label, c) for label, target in enumerate(self.targets) for c in characters if target.covers(c)]
+
+    def has_target(self, pair: Pair) -> bool:
+        return self.targets[pair[0]].covers(pair[1])
+
+    def render_pair(self, pair: Pair, image_size: int, move: Movement | None = None) -> tuple[np.ndarray, np.ndarray]:
+        label, character = pair
+        return self.source.render(character, image_size, move), self.targets[label].render(character, image_size, move)
+
+    def kept_lines(self, earlier: Earlier, where: str) -> list[str]:
+        """Lines that say what became of the characters that an earlier training held out."""
+        if not self.held_out:
+            return []
+        kept = set(self.held_out) & set(earlier.held_out)
+        lines = [f"{len(kept)} of the {len(self.held_out)} held-out characters were held out in {where}, and stay so"]
+        trained = set(earlier.train) - set(earlier.validation) if earlier.knows(self.targets) else set()
+        known = [c for c in self.held_out if c in trained]
+        if known:
+            lines.append(f"{len(known)} of them were trained on in {where}: their scores will be too good")
+        return lines
+
+    def label_digests(self) -> list[str]:
+        return [target.sha256() for target in self.targets]
+
+    def describe(self) -> dict[str, Any]:
+        return {
+            "kind": "fonts",
+            "src_font": self.source.describe(),
+            "targets": [target.describe() for target in self.targets],
+            "labels": self.labels,
+            "charset": self.charset,
+            "train": self.train,
+            "held_out": self.held_out,
+            **({"validation": self.validation} if self.validation is not None else {}),
+            "lacking": self.lacking,
+        }
+
+    def summary(self) -> list[str]:
+        lines = [f"source {self.source.title}"]
+        for label, target in enumerate(self.targets):
+            train, held_out = (sum(map(target.covers, part)) for part in (self.train, self.held_out))
+            lines.append(f"label {label} {target.title}: {train} characters to train on, {held_out} held out")
+            if isinstance(target, GlyphImages):
+                lines += left_out_lines(target.name, target.dropped)
+        fonts = (self.source, *self.targets)
+        for name, font in zip(distinct([font.name for font in fonts]), fonts, strict=True):
+            missing = self.lacking.get(name, "")
+            if missing:
+                lines.append(f"{name} lacks {len(missing)} characters, left out: {abbreviate(missing)}")
+                lines += filter(None, [placeholder_line(name, [c for c in missing if c in font.placeholders])])
+        lines += slices_lines(self.targets)
+        for font in fonts:
+            clipped = "".join(c for c in self.train + self.held_out if font.is_clipped(c))
+            if clipped:
+                lines.append(f"{font.name}: {len(clipped)} characters are cut at the border: {abbreviate(clipped)}")
+        return lines
+
+
+def part(
+    usable: str, split_ratio: float, val_ratio: float, seed: int, earlier: Earlier | None, targets: Sequence[Target]
+) -> tuple[str, str, str]:
+    """Characters to train on, held out, and, of the former, for validation.
+
+    What was held out in an earlier training stays so, and of a font that was trained then nothing else is taken that
+    the network has seen, as far as there is anything else.
+    """
+    seen: set[str] = set()
+    kept, kept_validation = set(), set()
+    if earlier is not None:
+        kept, kept_validation = set(earlier.held_out), set(earlier.validation)
+        if earlier.knows(targets):
+            seen = set(earlier.train) - kept_validation
+
+    def choose(characters: str, kept: set[str], choice: Callable[[str], Collection[str]]) -> set[str]:
+        unseen = "".join(c for c in characters if c not in seen)
+        return kept & set(characters) | set(choice(unseen)) if unseen else set(choice(characters))
+
+    held_out: set[str] = set()
+    if split_ratio > 0:
+        held_out = choose(usable, kept, lambda known: split_held_out(known, split_ratio, seed)[1])
+        if len(held_out) == len(usable):
+            held_out.discard(usable[0])
+    train = "".join(c for c in usable if c not in held_out)
+    validation: set[str] = set()
+    if val_ratio > 0:
+        validation = choose(train, kept_validation, lambda known: choose_validation(known, val_ratio, seed))
+    return train, *("".join(c for c in usable if c in chosen) for chosen in (held_out, validation))
+
+
+def why_nothing_is_shared(source: GlyphRenderer, targets: Sequence[Target], charset: str | None) -> str:
+    """The message for fonts that have nothing in common that could be trained on."""
+    where = " or ".join(target.spec for target in targets)
+    for font in (source, *targets):
+        if not font.codepoints():
+            return f"font {font.spec} has no cmap that tells which characters it has"
+        if isinstance(font, GlyphRenderer) and font.is_symbolic:
+            return (
+                f"font {font.spec} numbers its glyphs as symbols (cmap 3,0), which does not tell which characters they "
+                "are: give it a Unicode cmap in a font editor"
+            )
+    own, others = set(map(chr, source.codepoints())), {chr(c) for target in targets for c in target.codepoints()}
+    both = own & others & set(read_charset(charset)) if charset else {c for c in own & others if is_han(ord(c))}
+    boxed = {c for c in both if any(c in font.placeholders for font in (source, *targets))}
+    if boxed and boxed == both:
+        return (
+            f"all {len(both)} characters that are both in {source.spec} and in {where} are placeholders in one of "
+            "them, one outline for several characters: nobody drew them"
+        )
+    if charset:
+        return f"no character of {charset} is both in {source.spec} and in {where}"
+    drawn = {c for c in own & others if is_drawable(c) and source.covers(c)}
+    shared = "".join(c for c in sorted(drawn) if any(target.covers(c) for target in targets))
+    if shared:
+        return (
+            f"{source.spec} and {where} share no Han ideograph, but {len(shared)} other characters, "
+            f"{abbreviate(shared, 10)}: name those to learn with --charset (a text file, or ksx1001 for Hangul)"
+        )
+    return f"no character is both in {source.spec} and in {where}"
+
+
+def slices_lines(targets: Sequence[Target]) -> list[str]:
+    """A line for each name that several targets have without sharing characters, as slices of a web font do."""
+    by_name: dict[str, list[set[int]]] = {}
+    for target in targets:
+        by_name.setdefault(target.name, []).append(set(target.codepoints()))
+    return [
+        f"{len(parts)} labels are called {name} and have different characters: slices of one font are one label when "
+        "they are joined with +, or named by a pattern in quotes"
+        for name, parts in by_name.items()
+        if len(parts) > 1 and sum(map(len, parts)) < SLICES_SHARE * len(set().union(*parts))
+    ]
+
+
+def placeholder_line(name: str, placeholders: Sequence[str]) -> str | None:
+    """The line that says how many of the characters that a font lacks only seem to be in it."""
+    if not placeholders:
+        return None
+    return (
+        f"of these {name} has {len(placeholders)} only as placeholders, one outline for several characters: "
+        f"{abbreviate(''.join(placeholders))}"
+    )
+
+
+def distinct(names: Sequence[str]) -> list[str]:
+    """The names, numbered where they would be the same."""
+    found: list[str] = []
+    for name in names:
+        numbered = (f"{name} ({number})" for number in itertools.count(2))
+        found.append(name if name not in found else next(n for n in numbered if n not in found and n not in names))
+    return found
+
+
+def offered(target: Target) -> list[str]:
+    """What a target is for when no charset is given: a font's Han ideographs, all that a folder shows."""
+    return [chr(c) for c in target.codepoints() if is_han(c) or isinstance(target, GlyphImages)]
+
+
+def open_recorded(record: dict[str, Any], spec: str | None = None) -> Target:
+    """Open a font or folder as config.json recorded it, placed as in training, at `spec` if it has moved.
+
+    Raises:
+        UserError: when it is not there, or is another one.
+    """
+    kind = GlyphImages if "folder" in record else GlyphRenderer
+    try:
+        target = kind(spec or record.get("spec") or record["folder"], Placement(**record["placement"]))
+    except UserError as error:
+        raise UserError(f"{error} (expected {record['name']}, as in training)") from error
+    if target.sha256() != record["sha256"]:
+        raise UserError(f"{target.spec} is not the {record['name']} of the training: its content is another")
+    if "folder" not in record and "em_bottom" not in record:
+        target.placeholders = frozenset()  # an older experiment was trained on them, and goes on as it is
+    return target

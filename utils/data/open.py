@@ -1,0 +1,80 @@
+"""Opening the data that the flags or an experiment's config.json name."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from utils.cli import say
+from utils.data.font_pairs import Earlier, FontData, open_recorded
+from utils.data.pairs import PairData
+from utils.data.record_pairs import RecordData
+from utils.errors import UserError
+from utils.glyphs.charset import read_charset
+from utils.glyphs.placement import place_in_frame
+from utils.glyphs.render import GlyphRenderer
+
+
+def open_data(
+    args: argparse.Namespace, options: argparse.Namespace, config: dict | None, earlier: Earlier | None = None
+) -> PairData:
+    """The data of the run, as config.json has it or as the flags say; `earlier` is what it is fine-tuned from.
+
+    Raises:
+        UserError: when it can't be read.
+    """
+    if config:
+        return data_from_config(config["data"], args.src_font, args.dst_font, args.dst_imgs, args.data_dir)
+    seed, ratio = options.random_seed, options.split_ratio
+    if options.data_dir:
+        records = RecordData.open(Path(options.data_dir), options.input_nc, ratio, seed)
+        say(*records.summary())
+        return records
+    targets = options.dst_font or [], options.dst_imgs or []
+    data = FontData.from_fonts(options.src_font, *targets, options.charset, ratio, seed, options.val_ratio, earlier)
+    say(*data.summary())
+    if earlier is not None:
+        say(*data.kept_lines(earlier, options.fine_tune))
+    return data
+
+
+def data_from_config(
+    data: dict[str, Any],
+    src_font: str | None = None,
+    dst_fonts: Sequence[str] | None = None,
+    dst_imgs: Sequence[str] | None = None,
+    data_dir: str | None = None,
+) -> PairData:
+    """Open the data that config.json describes; the further arguments say where things lie now, if they have moved.
+
+    Raises:
+        UserError: when something is gone, is another one, or was never part of the experiment.
+    """
+    if data["kind"] == "records":
+        if src_font or dst_fonts or dst_imgs:
+            raise UserError("this experiment was trained on pictures, not fonts: leave out --src_font and the like")
+        return RecordData.from_config(data, data_dir)
+    if data_dir:
+        raise UserError("this experiment was trained on fonts: leave out --data_dir")
+    return FontData.from_config(data, src_font, dst_fonts, dst_imgs)
+
+
+def source_font(spec: str | None, record: dict) -> GlyphRenderer:
+    """The font to draw from: that of the training, placed as in training, or another, placed by its own em."""
+
+    if spec is None:
+        return open_recorded(record)
+    font = GlyphRenderer(spec)
+    if font.sha256() == record["sha256"]:
+        return open_recorded(record, spec)
+    say(f"{font.name} is not {record['name']}, the source font of the training: its drawings may be worse")
+    return font
+
+
+def framed_font(spec: str, frame: list[float] | None) -> GlyphRenderer:
+    """A font to draw from with weights that were trained on pictures, placed as the glyphs in those were."""
+
+    font = GlyphRenderer(spec)
+    if frame:
+        font.placement = place_in_frame(font, read_charset("big5_1")[::20], frame)
+    return font

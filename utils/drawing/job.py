@@ -1,0 +1,158 @@
+"""What infer.py is to draw: characters, records, or what was held out; from which font, in which labels."""
+
+import argparse
+import unicodedata
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from utils.cli import say
+from utils.data.font_pairs import placeholder_line
+from utils.data.open import data_from_config, framed_font, source_font
+from utils.data.pairs import Pair, PairData
+from utils.data.record_pairs import RecordData, open_records
+from utils.errors import UserError, abbreviate
+from utils.experiment.manifest import Drawing
+from utils.fonts.complete import missing_from
+from utils.glyphs.charset import codepoint_name, parse_text, read_charset, read_text_file, unique
+from utils.glyphs.render import GlyphRenderer
+from utils.labels import Label, folder_of, labels_of
+
+
+class Job(NamedTuple):
+    """What there is to draw."""
+
+    source: Any  # renders what is drawn from
+    truth: PairData | None  # what the drawings are compared with
+    drawings: list[Drawing]
+    failed: tuple[dict, ...] = ()  # manifest entries of what can't be drawn at all
+    scored: bool = True  # whether the drawings are to be compared with the truth
+
+    def characters(self) -> str:
+        """The characters that are drawn; none of records, which have no names."""
+        keys = (item.key for item in self.drawings)
+        return unique(key for key in keys if isinstance(key, str) and self.source.covers(key))
+
+
+def choose_job(args: argparse.Namespace, config: dict, folder: Path) -> Job:
+    """What the flags ask for: the records of a file, characters, or what was held out of the training.
+
+    Raises:
+        UserError: when the flags name nothing that can be drawn.
+    """
+    known, characters = config["data"], choose_characters(args)
+    if args.suspects and (args.obj_path is not None or known["kind"] != "fonts" or args.image_ext == "svg"):
+        raise UserError("--suspects compares pictures of characters with those of the fonts: here are none of these")
+    if args.legibility and (args.obj_path is not None or known["kind"] != "fonts"):
+        raise UserError("--legibility needs to know the characters and their true glyphs: here are none of these")
+    if args.obj_path is not None:
+        if characters is not None or args.label or args.run_all_label or args.src_font:
+            raise UserError("--obj_path draws pairs under their own labels: leave out texts, labels and --src_font")
+        return records_of(args, config["model"], folder)
+    if characters is None and known["kind"] == "records":
+        if args.label or args.run_all_label or args.src_font:
+            raise UserError("labels and --src_font are for characters: name some with --src_txt or the like")
+        data = data_from_config(known)
+        if not data.held_out_pairs:
+            raise UserError("this experiment holds no pairs out: name some characters, or a file with --obj_path")
+        return Job(data, data, plan_records(data.held_out_pairs, folder, args.image_ext))
+    labels = labels_of(args.label, args.run_all_label, known["labels"])
+    if known["kind"] == "fonts":
+        source = source_font(args.src_font, known["src_font"])
+        scored = characters is None or args.compare or args.legibility
+        truth = data_from_config(known) if scored or args.suspects else None
+        characters = characters or truth.held_out
+        if not characters:
+            raise UserError("this experiment holds no characters out: name some with --src_txt or --charset")
+    else:
+        if characters is None or args.src_font is None:
+            raise UserError("these weights come without a font: give --src_font and --src_txt, or --obj_path")
+        source, truth, scored = framed_font(args.src_font, known.get("frame")), None, False
+    drawings = plan(characters, labels, folder, args.filename_rule, args.image_ext)
+    return Job(source, truth, drawings, scored=bool(scored))
+
+
+def records_of(args: argparse.Namespace, model: dict, folder: Path) -> Job:
+    """The records of --obj_path, under their own labels.
+
+    Raises:
+        UserError: when there are none, or one has a label that the model lacks.
+    """
+
+    data = RecordData(open_records(Path(args.obj_path)), None, model["input_nc"])
+    say(*data.summary())
+    most = model["embedding_num"]
+    if len(data.labels) > most:
+        raise UserError(f"{args.obj_path} has the label {data.labels[-1]}, the weights have {most} labels")
+    failed = tuple({"record": number, "error": reason} for number, reason in data.dropped.items())
+    return Job(data, data, plan_records(data.train_pairs, folder, args.image_ext), failed)
+
+
+def choose_characters(args: argparse.Namespace) -> str | None:
+    """The characters that the flags name, each once; None when they name none.
+
+    Raises:
+        UserError: when a flag names no character that could be drawn.
+    """
+
+    chosen = []
+    if args.src_txt is not None:
+        chosen.append(parse_text(args.src_txt))
+        if not chosen[-1]:
+            raise UserError("--src_txt holds no character")
+    if args.src_txt_file is not None:
+        chosen.append(read_text_file(Path(args.src_txt_file)))
+    if args.charset is not None:
+        chosen.append(read_charset(args.charset))
+    characters = unique("".join(chosen)) if chosen else None
+    if args.missing is None:
+        return characters
+    if characters is None:
+        raise UserError("--missing: of which characters? name a --charset, or --src_txt")
+    font = GlyphRenderer(args.missing)
+    missing = missing_from(font, characters)
+    if not missing:
+        raise UserError(f"{args.missing} has all {len(characters)} characters: there is nothing to draw")
+    say(
+        f"{args.missing} lacks {len(missing)} of {len(characters)} characters: {abbreviate(missing)}",
+        placeholder_line(args.missing, [c for c in missing if c in font.placeholders]),
+    )
+    return missing
+
+
+def is_safe_name(character: str) -> bool:
+    """Whether a character can name a file on every system, without meeting another character's file.
+
+    Cased letters meet on systems that ignore case, characters that normalise to others on those
+    that normalise names; of the rest, letters, digits and symbols beyond ASCII are safe.
+    """
+    if character.isascii():
+        return character.isdigit() or character.islower()
+    forms = (unicodedata.normalize(form, character) for form in ("NFC", "NFD", "NFKC"))
+    caseless = character == character.lower() == character.casefold() and character.upper() == character
+    return caseless and all(form == character for form in forms) and unicodedata.category(character)[0] in "LNS"
+
+
+def file_stem(character: str, rule: str, number: int) -> str:
+    """The name of a drawing without its extension, by --filename_rule; `number` counts from 1."""
+    if rule == "unicode_int":
+        return str(ord(character))
+    if rule == "seq":
+        return f"{number:05d}"
+    if rule == "char" and is_safe_name(character):
+        return character
+    return codepoint_name(character)
+
+
+def plan(characters: str, labels: Sequence[Label], folder: Path, rule: str, extension: str) -> list[Drawing]:
+    """A drawing for every character in every label, in `folder/<label>/`."""
+    return [
+        Drawing(label, character, folder / folder_of(label) / f"{file_stem(character, rule, number)}.{extension}")
+        for label in labels
+        for number, character in enumerate(characters, 1)
+    ]
+
+
+def plan_records(pairs: Sequence[Pair], folder: Path, extension: str) -> list[Drawing]:
+    """A drawing for every record in its own label, named by its number."""
+    return [Drawing(label, key, folder / str(label) / f"{abs(key):05d}.{extension}") for label, key in pairs]

@@ -1,0 +1,254 @@
+"""Checkpoints on disk: their names, atomic writing, retention."""
+
+import contextlib
+import math
+import re
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import torch
+
+from utils.errors import UserError
+from utils.experiment.pth import load_part, load_weights
+from utils.files import patiently, remove_stray, rename_temporary, sync_folder, temporary_of, write_temporary
+
+NEWEST = 2  # steps that keep all that a training needs to go on from them
+PARTS = GENERATOR, DISCRIMINATOR, EMA_GENERATOR, STATE = "net_G", "net_D", "net_G_EMA", "state"
+FILE_NAME = re.compile(r"([0-9]{1,18})_(net_G|net_D|net_G_EMA|state)\.pth")
+
+
+def part_path(folder: Path, step: int, part: str) -> Path:
+    """`<folder>/<step>_<part>.pth`; the one place where checkpoint files get their names."""
+    return folder / f"{step}_{part}.pth"
+
+
+def steps_with(folder: Path, part: str) -> list[int]:
+    """The steps, ascending, that have a file of this part."""
+    files = (path for path in folder.glob(f"*_{part}.pth") if path.is_file()) if folder.is_dir() else ()
+    names = (FILE_NAME.fullmatch(path.name) for path in files)
+    return sorted(int(match[1]) for match in names if match and match[2] == part)
+
+
+def all_steps(folder: Path) -> list[int]:
+    """The steps, ascending, that have a file of any part."""
+    return sorted({step for part in PARTS for step in steps_with(folder, part)})
+
+
+def drawable_steps(folder: Path) -> list[int]:
+    """The steps, ascending, that have a generator to draw with."""
+    return sorted({step for part in (EMA_GENERATOR, GENERATOR) for step in steps_with(folder, part)})
+
+
+def drawable_path(folder: Path, step: int) -> Path:
+    """The generator to draw with of one of the `drawable_steps`: the averaged one, or else the raw one."""
+    averaged = part_path(folder, step, EMA_GENERATOR)
+    return averaged if averaged.is_file() else part_path(folder, step, GENERATOR)
+
+
+def bytes_written(folder: Path) -> int:
+    """How much room the checkpoints in a folder take."""
+    return sum(part_path(folder, step, part).stat().st_size for part in PARTS for step in steps_with(folder, part))
+
+
+def save_checkpoint(folder: Path, step: int, parts: Mapping[str, Mapping[str, Any]]) -> None:
+    """Write all parts of a step under temporary names, flush them to the disk, then rename them.
+
+    `state` is renamed last, and names the other parts: a step is complete when its state file is there.
+
+    Raises:
+        OSError: naming the file that can't be written; nothing of the step is left then.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    others = [part for part in parts if part != STATE]
+    contents = {**parts, STATE: {**parts[STATE], "parts": others}}
+    paths = {part: part_path(folder, step, part) for part in (*others, STATE)}
+    renamed = []
+    try:
+        for part, path in paths.items():
+            write_temporary(path, lambda file, part=part: _write(contents[part], file), durable=True)
+        paths[STATE].unlink(missing_ok=True)  # a step that is written anew is not complete in between
+        for part in others:
+            rename_temporary(paths[part])
+            renamed.append(paths[part])
+        sync_folder(folder)
+        rename_temporary(paths[STATE])
+    except BaseException:
+        for path in (*renamed, *map(temporary_of, paths.values())):
+            path.unlink(missing_ok=True)
+        raise
+    sync_folder(folder)
+
+
+class _Recorder:
+    """A file that remembers why writing failed: torch.save reports its own confusion instead."""
+
+    def __init__(self, file: BinaryIO):
+        self.file, self.error, self.flush = file, None, file.flush
+
+    def write(self, content: bytes) -> int:
+        try:
+            return self.file.write(content)
+        except OSError as error:
+            self.error = error
+            raise
+
+
+def _write(content: Mapping[str, Any], file: BinaryIO) -> None:
+    recorder = _Recorder(file)
+    try:
+        torch.save(content, recorder)
+    except RuntimeError:
+        if recorder.error is not None:
+            raise recorder.error from None
+        raise
+
+
+def retain(folder: Path, keep: int, best: int | None = None, ours: Iterable[int] = ()) -> None:
+    """Keep the newest `keep` steps and the `best`: of the newest two everything, of others what is drawn with.
+
+    That is the averaged generator, or the raw one where there is none; of the best both, to compare them. Steps are
+    those that have a state file, and those of `ours`, which had one: other weights may be the user's.
+
+    A state file goes first. Where a whole step goes, it goes under its temporary name, so that `remove_cut` can go on
+    with a deletion that was cut off.
+    """
+    whole = steps_with(folder, STATE)
+    steps = sorted({*whole, *(set(ours) & set(drawable_steps(folder)))})
+    for step in steps:
+        paths = {part: part_path(folder, step, part) for part in PARTS}
+        if step in whole[-min(keep, NEWEST) :]:
+            continue
+        if step in (*steps[-keep:], best):
+            needless = [STATE, DISCRIMINATOR]
+            if step != best and paths[EMA_GENERATOR].is_file():
+                needless.append(GENERATOR)
+        else:
+            needless = [DISCRIMINATOR, GENERATOR, EMA_GENERATOR]
+            if paths[STATE].is_file():
+                patiently(lambda state=paths[STATE]: state.replace(temporary_of(state)))
+        for path in (*(paths[part] for part in needless), temporary_of(paths[STATE])):
+            patiently(lambda path=path: path.unlink(missing_ok=True))
+
+
+def clear(folder: Path) -> None:
+    """Delete every checkpoint, also those set aside, and what an interrupted write left."""
+    remove_stray(folder)
+    for path in (*folder.glob("*.pth"), *folder.glob("after_*/*.pth"), *folder.glob("after_*/*_to_*.csv")):
+        if FILE_NAME.fullmatch(path.name) or path.suffix == ".csv":
+            path.unlink()
+    for path in folder.glob("after_*"):
+        with contextlib.suppress(OSError):  # it holds something of the user's
+            path.rmdir()
+
+
+def remove_cut(folder: Path) -> None:
+    """Delete what a killed write or deletion left: temporary files, and the parts of a step whose state is one."""
+    for path in folder.glob(".*_state.pth.tmp"):
+        match = FILE_NAME.fullmatch(path.name.removeprefix(".").removesuffix(".tmp"))
+        if match and not part_path(folder, int(match[1]), STATE).exists():
+            for part in (GENERATOR, DISCRIMINATOR, EMA_GENERATOR):
+                part_path(folder, int(match[1]), part).unlink(missing_ok=True)
+    remove_stray(folder)
+
+
+def later_files(folder: Path, step: int) -> list[Path]:
+    """The checkpoint files of steps after `step`; of each step the state file is the first."""
+    steps = [number for number in all_steps(folder) if number > step]
+    paths = (part_path(folder, number, part) for number in steps for part in (STATE, *PARTS[:-1]))
+    return [path for path in paths if path.is_file()]
+
+
+def folder_aside(folder: Path, step: int, files: Iterable[Path]) -> Path:
+    """Where to move what is later than `step`: `after_<step>`, or one with a further number that has no such file."""
+    names = (f"after_{step}", *(f"after_{step}_{count}" for count in range(2, 10**6)))
+    return next(folder / name for name in names if not any((folder / name / file.name).exists() for file in files))
+
+
+def set_aside(files: Iterable[Path], aside: Path) -> None:
+    """Move checkpoint files out of the way of a run that goes on from an earlier step.
+
+    Left where they are they would pass for the newest, and push the checkpoints of that run out.
+    """
+    for path in files:
+        patiently(lambda path=path: path.rename(aside / path.name))
+
+
+def read_step(folder: Path, step: int) -> dict[str, dict[str, Any]]:
+    """Read every part of a complete step.
+
+    Raises:
+        UserError: when one is missing or damaged.
+    """
+    path = part_path(folder, step, STATE)
+    state = load_part(path)
+    had_ema = isinstance(state.get("ema_num_updates"), int) and state["ema_num_updates"] > 0
+    others = state.get("parts", [GENERATOR, DISCRIMINATOR, *([EMA_GENERATOR] if had_ema else [])])
+    possible = [[GENERATOR, *d, *ema] for d in ([], [DISCRIMINATOR]) for ema in ([], [EMA_GENERATOR])]
+    if others not in possible or (had_ema and EMA_GENERATOR not in others):
+        raise UserError(f"checkpoint {path} does not say which files belong to it")
+    return {part: load_weights(part_path(folder, step, part)) for part in others} | {STATE: state}
+
+
+def architecture_of(generator: Mapping[str, Any], path: Path) -> dict[str, Any]:
+    """What a generator's state dict tells of its architecture, named as the flags; all but the image size.
+
+    Raises:
+        UserError: when the state dict, read from `path`, is not that of a zi2zi generator.
+    """
+    for key, ndim in {"model.down.0.weight": 4, "model.up.1.weight": 4, "embedder.weight": 2}.items():
+        if getattr(generator.get(key), "ndim", None) != ndim:
+            first = ", ".join(str(key) for key in list(generator)[:3]) or "nothing"
+            raise UserError(f"{path} is no generator of zi2zi: it has no {key}, but {first}")
+    ngf, input_nc = generator["model.down.0.weight"].shape[:2]
+    outer, _, size = generator["model.up.1.weight"].shape[:3]
+    up_mode = "conv" if size == 4 else "pixelshuffle" if outer == 4 * input_nc else "upsample"
+    return {
+        "input_nc": input_nc,
+        "ngf": ngf,
+        "embedding_num": generator["embedder.weight"].shape[0],
+        "embedding_dim": generator["embedder.weight"].shape[1],
+        "norm_type": "batch" if any(key.endswith("running_mean") for key in generator) else "instance",
+        "up_mode": up_mode,
+        "g_blur": any(key.endswith(".blur") for key in generator),
+    }
+
+
+def levels_of(generator: Mapping[str, Any]) -> int:
+    """How many times a generator halves its image; more than there can be count as one too many."""
+    return min(1 + max(key.count("submodule.") for key in generator), 11)
+
+
+def discriminator_architecture_of(discriminator: Mapping[str, Any], path: Path) -> dict[str, Any]:
+    """What a discriminator's state dict tells: filters, blur, and the image size.
+
+    Raises:
+        UserError: when the state dict, read from `path`, is not that of a zi2zi discriminator.
+    """
+    for key, ndim in {"model.0.weight": 4, "binary.weight": 2}.items():
+        if getattr(discriminator.get(key), "ndim", None) != ndim:
+            raise UserError(f"{path} is no discriminator of zi2zi: it has no {key}")
+    return {
+        "ndf": discriminator["model.0.weight"].shape[0],
+        "d_blur": any(key.endswith(".blur") for key in discriminator),
+        "image_size": 8 * math.isqrt(discriminator["binary.weight"].shape[1]),
+    }
+
+
+def newest_fitting(
+    folder: Path, steps: Iterable[int], check: Callable[[dict[str, dict[str, Any]], int], None]
+) -> tuple[dict[str, dict[str, Any]] | None, list[str]]:
+    """The parts of the newest of `steps` that can be read and that `check` raises no UserError for.
+
+    Returns also a line for each step passed over.
+    """
+    passed_over = []
+    for step in sorted(steps, reverse=True):
+        try:
+            parts = read_step(folder, step)
+            check(parts, step)
+        except UserError as error:
+            passed_over.append(f"step {step} is passed over: {error}")
+            continue
+        return parts, passed_over
+    return None, passed_over

@@ -1,0 +1,82 @@
+"""What lies in an experiment folder, and its config.json."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from utils.errors import UserError
+from utils.experiment.schema import config_fault
+
+FORMAT = 2  # of config.json
+LARGEST = 32_000_000  # bytes of a config.json that is read
+
+
+@dataclass(frozen=True)
+class Paths:
+    """Where things lie in an experiment folder; the one place for these names."""
+
+    root: Path
+
+    @property
+    def config(self) -> Path:
+        return self.root / "config.json"
+
+    @property
+    def data(self) -> Path:
+        return self.root / "data"
+
+    @property
+    def checkpoint(self) -> Path:
+        return self.root / "checkpoint"
+
+    @property
+    def sample(self) -> Path:
+        return self.root / "sample"
+
+    @property
+    def losses_csv(self) -> Path:
+        return self.root / "losses.csv"
+
+    @property
+    def losses_png(self) -> Path:
+        return self.root / "losses.png"
+
+    @property
+    def quality_csv(self) -> Path:
+        return self.root / "quality.csv"
+
+    @property
+    def quality_png(self) -> Path:
+        return self.root / "quality.png"
+
+    @property
+    def report(self) -> Path:
+        return self.root / "report.md"
+
+    def sample_sheet(self, step: int) -> Path:
+        return self.sample / f"{step:06d}.png"
+
+
+def read_config(paths: Paths) -> dict[str, Any] | None:
+    """The experiment's config.json, or None when there is none.
+
+    Raises:
+        UserError: when it can't be read.
+    """
+    if not paths.config.is_file():
+        return None
+    if paths.config.stat().st_size > LARGEST:
+        raise UserError(f"{paths.config} can't be read: it is larger than any config can be")
+    try:
+        config = json.loads(paths.config.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{paths.config} can't be read: {error}") from error
+    if not isinstance(config, dict) or not {"model", "data", "training"} <= config.keys():
+        raise UserError(f"{paths.config} is not the config of an experiment")
+    if config.get("format") != FORMAT:
+        raise UserError(f"{paths.config} was written by another version of this program")
+    wrong = config_fault(config)
+    if wrong is not None:
+        raise UserError(f"{paths.config} is damaged: {wrong}")
+    return config

@@ -1,0 +1,175 @@
+"""Reading .pth files safely, and fitting what they hold to a network."""
+
+import errno
+import os
+import pickle
+import warnings
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import torch
+from torch import nn
+
+from utils.errors import UserError, abbreviate, is_out_of_memory
+from utils.files import naming
+
+REAL = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+LIKELY_FLAGS = (
+    ("embedder", "--embedding_num or --embedding_dim"),
+    ("catagory", "--embedding_num"),
+    (".blur", "--g_blur or --d_blur"),
+    ("running_", "--norm_type"),
+    (".up.", "--up_mode, --ngf or --image_size"),
+    ("binary", "--image_size"),
+)
+
+
+class MissingPart(UserError):
+    """A file of a checkpoint is not there, or no longer."""
+
+
+def load_weights(path: Path) -> dict[str, torch.Tensor]:
+    """Read the state dict of a network; raises as `load_part` does, and for anything but tensors of numbers."""
+    content = load_part(path)
+    for key, value in content.items():
+        if not is_plain_tensor(value):
+            first = abbreviate(", ".join(list(content)[:3]), 80)
+            raise UserError(
+                f"checkpoint {path} holds no weights, but {first}: {abbreviate(key, 80)} is no tensor of numbers"
+            )
+    return content
+
+
+def load_part(path: Path) -> dict[str, Any]:
+    """Read one file of a checkpoint onto the CPU; tensors and plain values only, no code runs.
+
+    Raises:
+        MissingPart: when there is no such file.
+        UserError: when it is damaged, or holds anything else.
+        OSError: when the disk fails.
+        MemoryError, RuntimeError: when there is too little memory.
+    """
+    if not path.is_file():
+        raise MissingPart(f"checkpoint {path}: no such file")
+    try:
+        with naming(path), path.open("rb") as file:
+            _check_archive(file)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # torch warns of what is odd in a file, and reads or refuses it
+                content = torch.load(file, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise MissingPart(f"checkpoint {path}: no such file") from None
+    # torch.load documents no closed set of errors for damaged or hostile files.
+    except Exception as error:
+        if is_of_the_machine(error):
+            raise
+        raise UserError(f"checkpoint {path} can't be read: {_reason(error)}") from error
+    if not isinstance(content, dict):
+        raise UserError(f"checkpoint {path} holds a {type(content).__name__}, not a state dict")
+    if not all(isinstance(key, str) for key in content):
+        raise UserError(f"checkpoint {path} has keys that are no names: it is no state dict")
+    return content
+
+
+def is_of_the_machine(error: Exception) -> bool:
+    """Whether an error in reading a file tells of the disk or the memory, and not of the file."""
+    if isinstance(error, OSError):
+        return error.errno != errno.EINVAL  # a damaged archive has zipfile look before its beginning
+    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and is_out_of_memory(error))
+
+
+def _reason(error: Exception) -> str:
+    """Why a file can't be loaded, in a line; torch explains a file that holds code with advice to run it."""
+    if isinstance(error, pickle.UnpicklingError):
+        return "it holds something else than tensors and plain values, or is damaged"
+    first = abbreviate(next(iter(str(error).strip().splitlines()), ""), 200)
+    return first if isinstance(error, ValueError) and first else f"it is damaged ({type(error).__name__}: {first})"
+
+
+def _check_archive(file: BinaryIO) -> None:
+    """Compare a file that torch.save wrote with its checksums, which torch.load does not look at.
+
+    Raises:
+        ValueError: when it is not what was written.
+    """
+    is_archive = file.read(2) == b"PK"
+    size = file.seek(0, os.SEEK_END)
+    if size == 0:
+        raise ValueError("it is empty")
+    if is_archive:
+        try:
+            with zipfile.ZipFile(file) as archive:
+                entries = archive.infolist()
+                plain = all(entry.compress_type == zipfile.ZIP_STORED for entry in entries)
+                small = sum(entry.file_size for entry in entries) <= size
+                damaged = archive.testzip() if plain and small else None
+        # A damaged archive makes zipfile raise whatever its parts do.
+        except Exception as error:
+            if is_of_the_machine(error):
+                raise
+            raise ValueError("it is cut off or damaged") from error
+        if not (plain and small):
+            raise ValueError("it is packed in another way than torch.save packs")
+        if damaged is not None:
+            raise ValueError(f"it is damaged: the checksum of {damaged} is another")
+    file.seek(0)
+
+
+def fit(net: nn.Module, found: Mapping[str, Any], path: Path) -> None:
+    """Load the state dict `found`, read from `path`, into `net`: strictly, by name, wholly or not at all.
+
+    Raises:
+        UserError: as `check_fit` does.
+    """
+    check_fit(net, found, path)
+    net.load_state_dict(found)
+
+
+def check_fit(net: nn.Module, found: Mapping[str, Any], path: Path) -> None:
+    """Compare the names and shapes of the state dict `found`, read from `path`, with those of `net`.
+
+    Raises:
+        UserError: naming the first keys that don't fit and the flag that is likely wrong.
+    """
+    expected = net.state_dict()
+    problems = [f"{key} is missing" for key in expected if key not in found]
+    problems += [f"{abbreviate(key, 80)} is unexpected" for key in found if key not in expected]
+    for key in expected:
+        if key in found and not is_plain_tensor(found[key], expected[key].is_floating_point()):
+            problems.append(f"{key} is no tensor of numbers")
+        elif key in found and found[key].shape != expected[key].shape:
+            problems.append(f"{key} is {tuple(found[key].shape)}, not {tuple(expected[key].shape)}")
+    if problems:
+        more = f" and {len(problems) - 3} more" if len(problems) > 3 else ""
+        flag = next((flag for mark, flag in LIKELY_FLAGS if any(mark in problem for problem in problems)), None)
+        hint = f"; check {flag}" if flag else ""
+        raise UserError(f"checkpoint {path} does not fit: {'; '.join(problems[:3])}{more}{hint}")
+
+
+def is_plain_tensor(value: Any, floating: bool | None = None) -> bool:
+    """Whether a value is a dense tensor in memory, of real numbers or of integers (`floating` says which).
+
+    One that repeats the same few bytes, and so could claim any size or could not be written to, is none.
+    """
+    return (
+        isinstance(value, torch.Tensor)
+        and value.layout == torch.strided
+        and value.device.type == "cpu"
+        and value.dtype in (*REAL, torch.int64)
+        and floating in (None, value.dtype in REAL)
+        and not value.is_neg()  # a view that negates, which optimizers can't write to either
+        and not repeats(value)
+        and value.numel() * value.element_size() <= value.untyped_storage().nbytes()
+    )
+
+
+def repeats(value: torch.Tensor) -> bool:
+    """Whether several elements of a strided tensor may lie in the same place in memory."""
+    covered = 1
+    for stride, count in sorted(pair for pair in zip(value.stride(), value.shape, strict=True) if pair[1] > 1):
+        if stride < covered:
+            return True
+        covered = stride * count
+    return False

@@ -1,0 +1,174 @@
+"""Trained weights: which file to draw with or to start from, and what they were trained for."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from utils.errors import UserError
+from utils.experiment import checkpoint, pth
+from utils.experiment.config import Paths, read_config
+
+KIND_OF = {checkpoint.EMA_GENERATOR: "ema", checkpoint.GENERATOR: "raw"}
+KINDS = {  # of weights that can be asked for, and the files to try for each
+    "ema": (checkpoint.EMA_GENERATOR,),
+    "raw": (checkpoint.GENERATOR,),
+    "auto": (checkpoint.EMA_GENERATOR, checkpoint.GENERATOR),
+}
+MOST_LOOKS = 100  # at a folder that changes while it is read
+
+
+@dataclass(frozen=True)
+class Weights:
+    """One generator file of a checkpoint, read."""
+
+    step: int
+    kind: str  # ema | raw
+    path: Path
+    state_dict: dict[str, torch.Tensor]
+
+
+def find_weights(folder: Path, resume: str, kind: str) -> tuple[Weights, list[str]]:
+    """The generator of step `resume` (or `latest`) in a checkpoint folder, and what was passed over.
+
+    `kind` is `ema`, `raw`, or `auto`: EMA weights, or the raw ones where there are none.
+
+    Raises:
+        UserError: when there is nothing to draw with.
+    """
+    found, said = find_kinds(folder, resume, [kind])
+    return found[0], said
+
+
+def find_kinds(
+    folder: Path, resume: str, kinds: Sequence[str], check: Callable[[Weights], None] = lambda _: None
+) -> tuple[list[Weights], list[str]]:
+    """As `find_weights`, for several kinds of one and the same step; `check` raises a UserError for what won't do.
+
+    `latest` takes complete steps only, unless there is none. A training may be writing into the folder
+    meanwhile: when its retention has taken a step away, the next is looked for.
+
+    Raises:
+        UserError: when there is no step that has them all.
+    """
+    latest = resume == "latest"
+    wanted = list(dict.fromkeys(part for kind in kinds for part in KINDS[kind]))
+    for look in range(MOST_LOOKS):
+        said: list[str] = []
+        listing = present, complete = _listing(folder, wanted)
+        if latest and not complete and look < 2:
+            time.sleep(0.05)  # a listing made while files come and go may lack both the old and the new ones
+            continue
+        if latest and complete:
+            cut = sorted((step for step in present if step > max(complete)), reverse=True)
+            said += [f"step {step} is passed over: its write was cut, or goes on" for step in cut]
+        for step in sorted(complete or present, reverse=True) if latest else [int(resume)]:
+            found = [_read_kind(folder, step, kind, said, latest, check) for kind in kinds]
+            if None not in found:
+                return found, said
+        if not latest or _listing(folder, wanted) == listing:  # else the training has gone on meanwhile
+            break
+    if not present:
+        raise UserError(f"{folder} has no {' or '.join(wanted)} of any step: train first")
+    if not latest:
+        raise UserError(_not_there(folder, int(resume), kinds, present))
+    if not said:
+        raise UserError(f"{folder} has no step with {' and '.join(wanted)}")
+    raise UserError(f"no generator in {folder} can be read: {said[-1]}")
+
+
+def _not_there(folder: Path, step: int, kinds: Sequence[str], present: set[int]) -> str:
+    """The line that says which steps have what `step` has not."""
+    if step not in checkpoint.drawable_steps(folder):
+        return f"{folder} has no generator of step {step}; it has steps {sorted(present)}"
+    having = [{s for part in KINDS[kind] for s in checkpoint.steps_with(folder, part)} for kind in kinds]
+    missing = next(kind for kind, steps in zip(kinds, having, strict=True) if step not in steps)
+    steps = sorted(set.intersection(*having))
+    return f"{folder} has no {missing} weights of step {step} any more; it has them of steps {steps or 'none'}"
+
+
+def _listing(folder: Path, parts: Sequence[str]) -> tuple[set[int], set[int]]:
+    """The steps that have one of `parts`, and those that are complete."""
+    present = {step for part in parts for step in checkpoint.steps_with(folder, part)}
+    return present, set(checkpoint.steps_with(folder, checkpoint.STATE))
+
+
+def _read_kind(
+    folder: Path, step: int, kind: str, said: list[str], lenient: bool, check: Callable[[Weights], None]
+) -> Weights | None:
+    """Read a generator of a step; None when there is none, or, if `lenient`, none that can be read."""
+    for part in KINDS[kind]:
+        path = checkpoint.part_path(folder, step, part)
+        try:
+            found = Weights(step, KIND_OF[part], path, pth.load_weights(path))
+            check(found)
+        except pth.MissingPart:
+            continue
+        except UserError as error:
+            if not lenient:
+                raise
+            said.append(f"passed over: {error}")
+            continue
+        has_ema = checkpoint.part_path(folder, step, checkpoint.EMA_GENERATOR).is_file()
+        if kind == "auto" and found.kind == "raw" and not has_ema:
+            said.append(f"step {step} has no EMA weights: using {path.name}")
+        return found
+    return None
+
+
+def weights_folder(paths: Paths, resume: str = "latest") -> Path:
+    """Where the generators lie: in `checkpoint/`, or, copied from elsewhere, in the experiment folder itself.
+
+    Where both have some, it is the one that has the step `resume`.
+    """
+    parts = (checkpoint.EMA_GENERATOR, checkpoint.GENERATOR)
+    here, there = ({s for p in parts for s in checkpoint.steps_with(f, p)} for f in (paths.root, paths.checkpoint))
+    if resume != "latest" and int(resume) in here - there:
+        return paths.root
+    return paths.root if here and not there else paths.checkpoint
+
+
+def foreign_steps(paths: Paths) -> list[int]:
+    """The steps of generators that an earlier port left.
+
+    There is no state file; a config.json only of a run that started from them and has saved nothing yet.
+    """
+    folder = weights_folder(paths)
+    if checkpoint.steps_with(folder, checkpoint.STATE):
+        return []
+    parts = (checkpoint.GENERATOR, checkpoint.EMA_GENERATOR)
+    steps = sorted({step for part in parts for step in checkpoint.steps_with(folder, part)})
+    config = read_config(paths)
+    return steps if config is None else [step for step in steps if step == config.get("went_on_from")]
+
+
+def foreign_architecture(weights: Weights, image_size: int | None = None) -> tuple[dict[str, Any], list[str]]:
+    """The architecture of weights that have no config.json, as an earlier port left them, and what was assumed.
+
+    It is read from the keys and shapes of the generator, and of the discriminator of the same step. Without
+    one the image size is `image_size`, or else the power of two that the generator halves down to 1.
+
+    Raises:
+        UserError: when these are no weights of zi2zi, or `image_size` is not that of the discriminator.
+    """
+    found = checkpoint.architecture_of(weights.state_dict, weights.path)
+    path = checkpoint.part_path(weights.path.parent, weights.step, checkpoint.DISCRIMINATOR)
+    if path.is_file():
+        found |= checkpoint.discriminator_architecture_of(pth.load_weights(path), path)
+        if image_size not in (None, found["image_size"]):
+            raise UserError(f"--image_size {image_size} contradicts {path}, which is for {found['image_size']}")
+        return found, []
+    found["image_size"] = image_size or 2 ** checkpoint.levels_of(weights.state_dict)
+    said = f"there is no {path.name} to tell the image size: taking {found['image_size']}"
+    return found, [] if image_size else [f"{said}, --image_size chooses another"]
+
+
+def foreign_config(weights: Weights, image_size: int | None = None) -> tuple[dict[str, Any], list[str]]:
+    """What stands for the config.json of such weights, and lines that say where it comes from."""
+    architecture, assumed = foreign_architecture(weights, image_size)
+    labels = [str(label) for label in range(architecture["embedding_num"])]
+    said = [f"there is no config.json: the architecture is read from {weights.path.name}", *assumed]
+    return {"model": architecture, "data": {"kind": "unknown", "labels": labels}}, said

@@ -1,0 +1,188 @@
+"""Glyph outlines into a font file: a new font, or a font of the user's completed.
+
+Both kinds of outlines are written: quadratic in a `glyf` table, cubic in a `CFF ` table.
+"""
+
+import io
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from fontTools.fontBuilder import FontBuilder
+from fontTools.ttLib import TTFont, newTable
+from fontTools.ttLib.tables.ttProgram import Program
+
+from utils.errors import UserError
+from utils.files import write_whole
+from utils.fonts.glyph import OutlinedGlyph, compiled, glyph_name
+from utils.fonts.names import Names, latin
+from utils.fonts.os2 import languages_of, set_bits
+from utils.glyphs.font_file import em_bottom, os2_of
+
+MOST_GLYPHS = 65_535
+MOST_NAMED = 64_600  # glyphs of a new CFF table that names them: it holds 65,000 strings, with those that all have
+LATIN_TEXT, MONOSPACED = 2, 9  # PANOSE: the family is the one in which a font can say that its advances are all alike
+ALL_SIZES = 0xFFFF
+SMOOTH = 0x000F  # gasp: anti-aliased and grid-fitted, both ways, which without instructions leaves outlines alone
+
+
+@dataclass
+class Metrics:
+    """The vertical metrics of a font, in units."""
+
+    units_per_em: int
+    ascent: int
+    descent: int  # negative below the baseline
+    line_gap: int = 0
+    cap_height: int = 0
+    x_height: int = 0
+    em_top: int | None = None  # where the em box ends, which is not the ascent of every font; None: there
+
+    @classmethod
+    def of(cls, font: TTFont) -> "Metrics":
+        """Those of another font."""
+        os2, hhea, units = os2_of(font), font["hhea"], font["head"].unitsPerEm
+        return cls(
+            units,
+            hhea.ascent,
+            hhea.descent,
+            hhea.lineGap,
+            getattr(os2, "sCapHeight", 0),
+            getattr(os2, "sxHeight", 0),
+            em_bottom(font) + units,
+        )
+
+    @property
+    def top(self) -> int:
+        """Where the em box ends, above the baseline: there a glyph of vertical text begins."""
+        return self.ascent if self.em_top is None else self.em_top
+
+
+# --------------------------------------------------------------------------------- a new font
+
+
+def most_glyphs(cubic: bool) -> int:
+    """How many glyphs a new font can have: fewer as .otf, whose glyphs are named in its outlines."""
+    return MOST_NAMED if cubic else MOST_GLYPHS
+
+
+def too_many(cubic: bool) -> str:
+    """The message for a new font of more glyphs than that."""
+    other = f", or let --font_out end in .ttf, which holds {MOST_GLYPHS:,}" if cubic else ""
+    return (
+        f"a new {'.otf' if cubic else '.ttf'} holds at most {most_glyphs(cubic):,} glyphs: name fewer characters{other}"
+    )
+
+
+def build_font(
+    path: Path, glyphs: Iterable[OutlinedGlyph], spaces: Mapping[str, int], names: Names, metrics: Metrics
+) -> int:
+    """Write a font of `glyphs`, with .notdef and the empty `spaces` (character to advance); returns their number.
+
+    The extension of `path` tells the kind of outlines: .otf cubic, .ttf quadratic.
+
+    Raises:
+        UserError: when there are more glyphs than a font can hold.
+    """
+    cubic = path.suffix.lower() == ".otf"
+    units, most = metrics.units_per_em, most_glyphs(cubic)
+    order, drawn, advances, heights, bounds = [], {}, {}, {}, {}
+    cmap: dict[int, str] = {}
+
+    def take(name: str, glyph: OutlinedGlyph) -> None:
+        order.append(name)
+        drawn[name], bounds[name] = compiled(glyph, cubic, units)
+        advances[name] = glyph.advance
+        heights[name] = (glyph.height, glyph.origin_y)
+        if glyph.character:
+            cmap[ord(glyph.character)] = name
+        if len(order) > most:
+            raise UserError(too_many(cubic))
+
+    take(".notdef", _notdef(metrics))
+    for character, advance in spaces.items():
+        take("space" if character == " " else glyph_name(character), OutlinedGlyph(character, advance, []))
+    for glyph in glyphs:
+        take(glyph_name(glyph.character), glyph)
+    builder = FontBuilder(units, isTTF=not cubic)
+    builder.setupGlyphOrder(order)
+    builder.setupCharacterMap(cmap, allowFallback=True)
+    strings = names.english_table()
+    if cubic:
+        family = latin(names.english_family)
+        fields = {"FullName": latin(strings["fullName"]), "FamilyName": family, "version": names.version}
+        builder.setupCFF(strings["psName"], fields, drawn, {})
+    else:
+        builder.setupGlyf(drawn)
+    builder.setupHorizontalMetrics({name: (advances[name], bounds[name][0]) for name in order})
+    builder.setupHorizontalHeader(ascent=metrics.ascent, descent=metrics.descent, lineGap=metrics.line_gap)
+    verticals = {name: _vertical(heights[name], metrics) for name in order}
+    builder.setupVerticalMetrics({name: (high, top - bounds[name][3]) for name, (high, top) in verticals.items()})
+    builder.setupVerticalHeader(ascent=units // 2, descent=-(units // 2))
+    if cubic:  # without these a program would have to find the top of a glyph's ink, and some don't
+        builder.setupVerticalOrigins({name: top for name, (_, top) in verticals.items()}, metrics.top)
+    builder.setupNameTable({}, mac=False)
+    names.write(builder.font["name"], languages_of(names.family, cmap))
+    builder.setupOS2(
+        sTypoAscender=metrics.top,
+        sTypoDescender=metrics.top - units,
+        sTypoLineGap=max(metrics.ascent - metrics.descent + metrics.line_gap - units, 0),
+        usWinAscent=max(metrics.ascent, *(box[3] for box in bounds.values()), 0),
+        usWinDescent=max(-metrics.descent, *(-box[1] for box in bounds.values()), 0),
+        sCapHeight=metrics.cap_height,
+        sxHeight=metrics.x_height,
+        achVendID="NONE",
+        fsType=0,
+        usWeightClass=names.weight(),
+        fsSelection=(0x20 if names.is_bold() else 0) | (0x01 if names.is_italic() else 0)
+        or (0x40 if names.style.casefold() == "regular" else 0),
+    )
+    set_bits(builder.font, cmap)
+    if len({advances[name] for name in order[1 + len(spaces) :]}) == 1:
+        panose = builder.font["OS/2"].panose
+        panose.bFamilyType, panose.bProportion = LATIN_TEXT, MONOSPACED
+    builder.setupPost(keepGlyphNames=cubic is False and len(order) < 20_000)
+    if not cubic:
+        add_smoothing(builder.font)
+    builder.font["head"].fontRevision = float(names.version)
+    builder.font["head"].macStyle = (1 if names.is_bold() else 0) | (2 if names.is_italic() else 0)
+    save_font(builder.font, path)
+    return len(order)
+
+
+def _notdef(metrics: Metrics) -> OutlinedGlyph:
+    """A hollow box, as wide as half an em."""
+    units = metrics.units_per_em
+    left, right, low, high, stem = units // 16, units * 7 // 16, 0, metrics.ascent * 3 // 4, units // 24
+    calls = []
+    boxes = ((left, low, right, high, 1), (left + stem, low + stem, right - stem, high - stem, -1))
+    for x0, y0, x1, y1, turn in boxes:
+        corners = [(x0, y0), (x0, y1), (x1, y1), (x1, y0)][::turn]
+        calls += [("moveTo", (corners[0],)), *(("lineTo", (corner,)) for corner in corners[1:]), ("closePath", ())]
+    return OutlinedGlyph("", units // 2, calls)
+
+
+def _vertical(given: tuple[int | None, int | None], metrics: Metrics) -> tuple[int, int]:
+    """Vertical advance and origin; where they are not given, the em box."""
+    height, top = given
+    return metrics.units_per_em if height is None else height, metrics.top if top is None else top
+
+
+def add_smoothing(font: TTFont) -> None:
+    """Have a font without instructions drawn as it is designed: smart dropout, and smoothing at all sizes.
+
+    Without these FreeType and Windows would fit its outlines to the grid by rules of their own.
+    """
+    program = Program()
+    program.fromAssembly(["PUSHW[] 511", "SCANCTRL[]", "PUSHB[] 4", "SCANTYPE[]"])
+    font["prep"] = newTable("prep")
+    font["prep"].program = program
+    font["gasp"] = newTable("gasp")
+    font["gasp"].version = 1
+    font["gasp"].gaspRange = {ALL_SIZES: SMOOTH}
+
+
+def save_font(font: TTFont, path: Path) -> None:
+    content = io.BytesIO()
+    font.save(content)
+    write_whole(path, content.getvalue(), durable=True)

@@ -1,0 +1,242 @@
+"""Fitting lines and curves to the points of an edge."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from utils.fonts.knots import (
+    MOST_MOVED,
+    _add_extremes,
+    _corners,
+    _cross,
+    _dot,
+    _extremes,
+    _inside,
+    _Knots,
+    _length,
+    _pieces,
+    _Samples,
+    _smooth,
+    _unit,
+)
+
+TOLERANCE = 0.17  # pixels that a curve may be away from the outline
+STRAIGHT = 0.3  # pixels that a straight line may be away from it
+BOW = 0.08  # and its middle on the average further to one side than its ends: a flat bow is no line
+FEWEST_FOR_LINE = 4  # samples that tell where a straight line runs
+LEAST_BEND = 0.2  # sine of the angle at which two lines meet at a place that is well known
+FEWEST_TO_CUT = 5  # samples of a piece that may be cut in two
+ROUNDS = 4  # of moving the samples along a curve to where they are nearest
+REACHED = 2  # steps of a lattice that a cut may be moved by
+ALONG = 0.02  # how much less a step along the outline counts than one across it
+CUTS = 7  # times that a piece may be cut in two
+
+
+class Lattice(NamedTuple):
+    """The points that a font can hold, in pixels of the image: a step, and where one of them is."""
+
+    step: float
+    x: float = 0.0
+    y: float = 0.0
+
+
+class Segment(NamedTuple):
+    """From where the last segment ended to `end`, along two control points where it is a curve."""
+
+    end: tuple[float, float]
+    controls: tuple[tuple[float, float], tuple[float, float]] | None = None
+
+
+@dataclass
+class Contour:
+    """A closed outline in pixels, y downwards; its last segment ends at `start`."""
+
+    start: tuple[float, float]
+    segments: list[Segment]
+
+    def points(self) -> int:
+        """How many points it takes, control points included."""
+        return sum(3 if segment.controls else 1 for segment in self.segments)
+
+
+def fit(outlines: list[np.ndarray], tolerance: float, lattice: Lattice | None = None) -> list[Contour]:
+    """Fit closed outlines, each [N, 2] samples at equal distances, by lines and cubics that end on a lattice."""
+    samples = _Samples(outlines)
+    knots = _corners(samples)
+    bare = np.setdiff1d(samples.starts, samples.first[knots.index])  # round outlines are cut at their left
+    if len(bare):
+        left = np.array([start + np.argmin(samples.points[start : start + samples.count[start], 0]) for start in bare])
+        knots = knots.joined(_extremes(samples, left, np.zeros(len(left), int)))
+    knots = _add_extremes(samples, knots)
+    for cut in range(CUTS + 1):
+        worst = _fit_pieces(samples, knots, tolerance)
+        if cut == CUTS or not len(worst):
+            break
+        knots = knots.joined(_smooth(samples, worst))
+    knots = _refined(samples, knots)
+    if lattice is not None:
+        knots.at = _snapped(knots, lattice)
+    _fit_pieces(samples, knots, tolerance)
+    return _assemble(samples, knots)
+
+
+def _snapped(knots: _Knots, lattice: Lattice) -> np.ndarray:
+    """The knots on points of the lattice: of those near by, the one that is least off the directions of the outline.
+
+    Rounding to the nearest would move a slanting stroke sideways by half a step, where a step along it does no harm.
+    """
+    exact = (knots.at - (lattice.x, lattice.y)) / lattice.step
+    near = np.arange(-REACHED, REACHED + 1)
+    choices = np.round(exact)[:, None] + np.stack(np.meshgrid(near, near), -1).reshape(1, -1, 2)
+    off = choices - exact[:, None]
+    cost = sum(_cross(direction[:, None], off) ** 2 for direction in (knots.into, knots.out))
+    cost += ALONG * (off**2).sum(2)
+    best = choices[np.arange(len(exact)), cost.argmin(1)]
+    return best * lattice.step + (lattice.x, lattice.y)
+
+
+def _refined(samples: _Samples, knots: _Knots) -> _Knots:
+    """Knots moved onto the straight lines beside them, which all of a piece's samples tell better than a few do.
+
+    Between two straight pieces that is where the lines meet. A smooth knot takes on the direction of its line.
+    """
+    end, steps = _pieces(samples, knots)
+    count = len(end)
+    inside, piece, _, counts = _inside(samples, knots, np.arange(count), end, steps)
+    points = samples.points[inside]
+    many = np.maximum(counts, 1)
+    centre = np.stack([_sum(points[:, axis], piece, count) / many for axis in (0, 1)], 1)
+    x, y = (points - centre[piece]).T
+    xx, xy, yy = (_sum(product, piece, count) for product in (x * x, x * y, y * y))
+    angle = np.arctan2(2 * xy, xx - yy) / 2
+    along = np.stack([np.cos(angle), np.sin(angle)], 1)
+    along *= np.sign(_dot(along, knots.at[end] - knots.at))[:, None]
+    known = knots.straight & (counts >= FEWEST_FOR_LINE)
+    before = np.empty(count, int)
+    before[end] = np.arange(count)
+    at, into, out = knots.at.copy(), knots.into.copy(), knots.out.copy()
+    smooth = (knots.into == knots.out).all(1)
+    for line, other in ((before, np.arange(count)), (np.arange(count), before)):
+        off = _cross(along[line], at - centre[line])
+        normal = np.stack([-along[line][:, 1], along[line][:, 0]], 1)
+        moved = known[line] & ~known[other] & (np.abs(off) < MOST_MOVED)
+        at = np.where(moved[:, None], at - normal * off[:, None], at)
+        turned = (moved & smooth)[:, None]
+        into, out = np.where(turned, along[line], into), np.where(turned, along[line], out)
+    first, second = along[before], along
+    bend = _cross(first, second)
+    reach = _cross(centre - centre[before], second) / np.where(np.abs(bend) < LEAST_BEND, np.inf, bend)
+    meeting = centre[before] + first * reach[:, None]
+    met = known & known[before] & (np.abs(bend) >= LEAST_BEND) & (np.hypot(*(meeting - knots.at).T) < 2 * MOST_MOVED)
+    return _Knots.new(knots.index, np.where(met[:, None], meeting, at), into, out, knots.spared)
+
+
+def _fit_pieces(samples: _Samples, knots: _Knots, tolerance: float) -> np.ndarray:
+    """Fit the pieces that are not settled; returns the samples at which those should be cut that don't fit."""
+    end, steps = _pieces(samples, knots)
+    chosen = np.flatnonzero(~knots.settled)
+    inside, piece, begin, counts = _inside(samples, knots, chosen, end, steps)
+    p0, p3 = knots.at[chosen], knots.at[end[chosen]]
+    chord, points, total = _length(p3 - p0), samples.points[inside], len(chosen)
+    away = _cross(_unit(p3 - p0)[piece], points - p0[piece])
+    straight = (_highest(np.abs(away), piece, total) <= STRAIGHT) & (chord > 1e-9)
+    straight &= np.abs(_bow(away, piece, begin, counts)) <= BOW
+    t1, t2 = knots.out[chosen], -knots.into[end[chosen]]
+    u, length = _by_chords(points, piece, begin, counts, p0, p3)
+    for _ in range(ROUNDS):
+        controls = _least_squares(points, u, piece, p0, p3, t1, t2, length)
+        u = _nearest(points, u, piece, p0, controls, p3)
+    error = _length(_bezier(u, p0[piece], controls[piece, 0], controls[piece, 1], p3[piece]) - points)
+    worst = _highest(error, piece, total)
+    bad = (worst > tolerance) & ~straight & (counts >= FEWEST_TO_CUT)
+    knots.controls[chosen], knots.straight[chosen], knots.settled[chosen] = controls, straight, ~bad
+    at = np.flatnonzero((error == worst[piece]) & bad[piece])
+    at = at[np.unique(piece[at], return_index=True)[1]]
+    place = np.clip(at - begin[piece[at]], 2, counts[piece[at]] - 3)
+    return inside[begin[piece[at]] + place]
+
+
+def _bow(away, piece, begin, counts) -> np.ndarray:
+    """How much further to one side the middle half of each piece is than the rest; a tilt does not count."""
+    middle = np.abs((np.arange(len(piece)) - begin[piece] + 0.5) / counts[piece] - 0.5) < 0.25
+    inner, outer = (
+        _sum(away * part, piece, len(counts)) / np.maximum(_sum(part.astype(float), piece, len(counts)), 1)
+        for part in (middle, ~middle)
+    )
+    return inner - outer
+
+
+def _by_chords(points, piece, begin, counts, p0, p3) -> tuple[np.ndarray, np.ndarray]:
+    """The parameter of each sample by the length of the way to it, and the length of each piece."""
+    first = np.zeros(len(points), bool)
+    has = counts > 0
+    first[begin[has]] = True
+    previous = np.where(first[:, None], p0[piece], np.roll(points, 1, axis=0))
+    way = np.cumsum(_length(points - previous))
+    before = np.zeros(len(counts))
+    before[has] = np.concatenate([[0.0], way])[begin[has]]
+    length = _length(p3 - p0) + 1e-9
+    last = begin[has] + counts[has] - 1
+    length[has] = way[last] - before[has] + _length(p3[has] - points[last])
+    return (way - before[piece]) / length[piece], length
+
+
+def _highest(values: np.ndarray, piece: np.ndarray, count: int) -> np.ndarray:
+    highest = np.zeros(count)
+    np.maximum.at(highest, piece, values)
+    return highest
+
+
+def _sum(values: np.ndarray, piece: np.ndarray, count: int) -> np.ndarray:
+    return np.bincount(piece, values, minlength=count)
+
+
+def _bezier(u: np.ndarray, p0: np.ndarray, p1: np.ndarray, p2: np.ndarray, p3: np.ndarray) -> np.ndarray:
+    u = u[:, None]
+    v = 1 - u
+    return v**3 * p0 + 3 * u * v**2 * p1 + 3 * u**2 * v * p2 + u**3 * p3
+
+
+def _least_squares(points, u, piece, p0, p3, t1, t2, total) -> np.ndarray:
+    """How far the control points lie along the directions at the ends, by least squares, for all pieces at once."""
+    v, count = 1 - u, len(p0)
+    b1, b2 = 3 * u * v**2, 3 * u**2 * v
+    a1, a2 = t1[piece] * b1[:, None], t2[piece] * b2[:, None]
+    b0_p0 = (v**3 + b1)[:, None] * p0[piece]
+    b3_p3 = (u**3 + b2)[:, None] * p3[piece]
+    rest = points - b0_p0 - b3_p3
+    c11, c12, c22 = (_sum(_dot(x, y), piece, count) for x, y in ((a1, a1), (a1, a2), (a2, a2)))
+    x1, x2 = (_sum(_dot(x, rest), piece, count) for x in (a1, a2))
+    determinant = c11 * c22 - c12**2
+    safe = np.abs(determinant) > 1e-9
+    determinant = np.where(safe, determinant, 1.0)
+    first, second = (x1 * c22 - x2 * c12) / determinant, (c11 * x2 - c12 * x1) / determinant
+    fair = safe & (first > 0.01 * total) & (second > 0.01 * total) & (first < 2 * total) & (second < 2 * total)
+    first, second = np.where(fair, first, total / 3), np.where(fair, second, total / 3)
+    return np.stack([p0 + t1 * first[:, None], p3 + t2 * second[:, None]], 1)
+
+
+def _nearest(points, u, piece, p0, controls, p3) -> np.ndarray:
+    """One step of Newton's method for the parameter of each sample to that of its nearest point on the curve."""
+    q0, q1, q2, q3 = p0[piece], controls[piece, 0], controls[piece, 1], p3[piece]
+    w, v = u[:, None], 1 - u[:, None]
+    off = _bezier(u, q0, q1, q2, q3) - points
+    first = 3 * (v**2 * (q1 - q0) + 2 * v * w * (q2 - q1) + w**2 * (q3 - q2))
+    second = 6 * (v * (q2 - 2 * q1 + q0) + w * (q3 - 2 * q2 + q1))
+    slope = _dot(first, first) + _dot(off, second)
+    step = _dot(off, first) / np.where(np.abs(slope) < 1e-9, np.inf, slope)
+    return np.clip(u - np.clip(step, -0.2, 0.2), 0, 1)
+
+
+def _assemble(samples: _Samples, knots: _Knots) -> list[Contour]:
+    end, _ = _pieces(samples, knots)
+    contours = []
+    for start in samples.starts:
+        mine = np.flatnonzero(samples.first[knots.index] == start)
+        segments = [
+            Segment(tuple(knots.at[end[i]]), None if knots.straight[i] else tuple(map(tuple, knots.controls[i])))
+            for i in mine
+        ]
+        contours.append(Contour(tuple(knots.at[mine[0]]), segments))
+    return contours

@@ -1,0 +1,69 @@
+"""From a grey glyph to outlines: closed contours of straight lines and cubic curves, with few points.
+
+The outline is the 50% level of the anti-aliased image, found to a fraction of a pixel. It is cut at corners and at
+extremes, and each piece is fitted by a straight line, or by the cubic of least squares whose ends keep their directions
+(Schneider, "An Algorithm for Automatically Fitting Digitized Curves", Graphics Gems, 1990); what does not fit is cut in
+two where it is worst, with one direction for both halves. All pieces of a glyph are fitted at once, in flat arrays.
+"""
+
+import contourpy
+import numpy as np
+
+from utils.fonts.fit import TOLERANCE, Contour, Lattice, fit
+
+STEP = 0.75  # pixels between the points that an outline is sampled at
+SMALLEST = 3.0  # square pixels: what is smaller is no contour
+
+
+def trace(image: np.ndarray, tolerance: float = TOLERANCE, lattice: Lattice | None = None) -> list[Contour]:
+    """The outlines of a grey glyph, uint8 [S, S], ink 0 on paper 255; pixel (0, 0) spans 0 to 1.
+
+    Ink lies to the right of an outline in the direction it runs (seen with y downwards), so that holes run the
+    other way round than what they are in. A blank image has none. With a `lattice` every segment ends on it.
+    """
+    contours = []
+    for line in level_lines(image):
+        samples = resample(line)
+        if samples is not None:
+            contours.append(samples)
+    return fit(contours, tolerance, lattice) if contours else []
+
+
+def to_svg(contours: list[Contour], side: int) -> str:
+    """The outlines of an image of `side` pixels as an SVG document of one path, filled black."""
+
+    def numbers(*points: tuple[float, float]) -> str:
+        return " ".join(f"{value:.2f}".rstrip("0").rstrip(".") for point in points for value in point)
+
+    path = ""
+    for contour in contours:
+        path += f"M{numbers(contour.start)}"
+        for end, controls in contour.segments:
+            path += f"C{numbers(*controls, end)}" if controls else f"L{numbers(end)}"
+        path += "Z"
+    return f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {side} {side}"><path d="{path}"/></svg>\n'
+
+
+def level_lines(image: np.ndarray) -> list[np.ndarray]:
+    """The closed lines of the 50% level, [N, 2] as (x, y) without the repeated end, pixel centres at halves."""
+    ink = np.pad(255.0 - image, 1)  # paper all around closes every line
+    generator = contourpy.contour_generator(z=ink, name="serial", line_type=contourpy.LineType.Separate)
+    return [line[:-1] - 0.5 for line in generator.lines(255 / 2)]
+
+
+def resample(line: np.ndarray) -> np.ndarray | None:
+    """Points of a closed line at equal distances of about STEP; None where it is too small."""
+    if abs(area(line)) < SMALLEST:
+        return None
+    closed = np.vstack([line, line[:1]])
+    lengths = np.hypot(*np.diff(closed, axis=0).T)
+    position = np.concatenate([[0.0], np.cumsum(lengths)])
+    count = max(8, round(position[-1] / STEP))
+    at = np.arange(count) * (position[-1] / count)
+    return np.stack([np.interp(at, position, closed[:, axis]) for axis in (0, 1)], 1)
+
+
+def area(line: np.ndarray) -> float:
+    """The signed area within a closed line, positive where it runs clockwise with y downwards."""
+    x, y = line.T
+    return float(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1))) / 2

@@ -1,0 +1,166 @@
+"""Hand-drawn glyphs: a folder of images, each named by its character, each an em box."""
+
+import hashlib
+import io
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
+
+from utils.errors import UserError
+from utils.glyphs.charset import character_of
+from utils.glyphs.placement import Box, Movement, Placement
+from utils.images import EXTENSIONS, INK, PAPER, ink_box, read_image, resample
+
+SIDE = 512  # pixels that an em box is kept at, if it has more
+FEWEST = 20  # pixels of ink
+CONTRAST = 40  # grey levels between paper and ink, at least
+LEVELS = (0.15, 0.75)  # of the way from ink to paper, what is below and above is taken for ink and for paper
+
+
+class GlyphImages:
+    """A folder of drawn glyphs, with the interface of `GlyphRenderer`.
+
+    A file is named `永.png`, `U+6C38.png` or `27704.png`. Its image is the em box: padded to a square
+    with paper, resized whole, never cropped to its ink. The paper becomes white and the ink black,
+    so that a scan's grey paper is not learnt. Files that can't be used are in `dropped`, with the reason.
+
+    Raises:
+        UserError: when the folder holds no glyph that can be used.
+    """
+
+    placeholders: frozenset[str] = frozenset()  # every image was drawn
+
+    def __init__(self, folder: str, placement: Placement | None = None):
+        self.spec = folder
+        self.path = Path(folder)
+        self.name = self.path.resolve().name
+        self.placement = placement or Placement.centred(1, 0)
+        self.dropped: dict[str, str] = {}
+        self._glyphs: dict[str, bytes] = {}  # compressed: thousands of them fit into memory
+        digest = hashlib.sha256()
+        if not self.path.is_dir():
+            raise UserError(f"{folder}: no such folder of glyph images")
+        files = sorted(file for file in self.path.iterdir() if file.is_file() and not file.name.startswith("."))
+        for file in tqdm(files, desc=f"reading {self.name}", unit="image", disable=None, leave=False):
+            digest.update(self._add(file))
+        self._sha256 = digest.hexdigest()
+        if not self._glyphs:
+            reason = next((f": {name} {why}" for name, why in self.dropped.items()), "")
+            raise UserError(f"{folder} holds no glyph image named 永.png, U+6C38.png or 27704.png{reason}")
+
+    def _add(self, file: Path) -> bytes:
+        """Take a file in, or note why not; returns what identifies its content."""
+        character = character_of(file.stem)
+        try:
+            if file.suffix.lower() not in EXTENSIONS:
+                raise UserError("is no png, jpg, tif or bmp")
+            if character is None:
+                raise UserError("is not named by a character")
+            if character in self._glyphs:
+                raise UserError(f"is a second image of {character}")
+            content = file.read_bytes()
+            glyph = em_box(np.asarray(read_image(content)))
+        except UserError as error:
+            # A name in another encoding can't be written to config.json as it is.
+            self.dropped[file.name.encode("utf-8", "backslashreplace").decode()] = str(error)
+            return b""
+        packed = io.BytesIO()
+        glyph.save(packed, "PNG", compress_level=1)
+        self._glyphs[character] = packed.getvalue()
+        return character.encode() + hashlib.sha256(content).digest()
+
+    @property
+    def title(self) -> str:
+        """The folder's name and what is in it."""
+        return f"{self.name}, {len(self._glyphs)} images"
+
+    def codepoints(self) -> list[int]:
+        """The code points there are images of."""
+        return [ord(character) for character in self._glyphs]
+
+    def covers(self, character: str) -> bool:
+        """Whether there is an image of the character."""
+        return character in self._glyphs
+
+    def _glyph(self, character: str) -> Image.Image:
+        if character not in self._glyphs:
+            raise UserError(f"{self.spec} has no image of {character} (U+{ord(character):04X})")
+        return Image.open(io.BytesIO(self._glyphs[character]))
+
+    def ink_box(self, character: str) -> Box | None:
+        """Left, bottom, right, top of the ink on a canvas of side 1, y upwards; None without an image."""
+        if character not in self._glyphs:
+            return None
+        box = ink_box(self._glyph(character))
+        if box is None:
+            return None
+        (left, bottom, right, top), em = box, self.placement.em
+        x, y = self.placement.x, self.placement.y
+        return left * em + x, bottom * em + y, right * em + x, top * em + y
+
+    def is_clipped(self, character: str) -> bool:
+        """Whether ink of the character reaches beyond the canvas."""
+        box = self.ink_box(character)
+        return box is not None and (min(box) < 0 or max(box) > 1)
+
+    def render(self, character: str, image_size: int, move: Movement | None = None) -> np.ndarray:
+        """The character as uint8 [image_size, image_size], ink 0 on paper 255.
+
+        Raises:
+            UserError: when there is no image of the character.
+        """
+        place = self.placement.moved(move) if move else self.placement
+        return resample(self._glyph(character), image_size, place.x, 1 - place.y - place.em, place.em)
+
+    def sha256(self) -> str:
+        """A hash of all the images that are used, in hexadecimal."""
+        return self._sha256
+
+    def describe(self) -> dict[str, Any]:
+        """What config.json keeps of the folder."""
+        return {
+            "folder": str(self.path.resolve()),
+            "name": self.name,
+            "sha256": self.sha256(),
+            "placement": asdict(self.placement),
+            "dropped": self.dropped,
+        }
+
+
+def em_box(pixels: np.ndarray) -> Image.Image:
+    """A drawn glyph uint8 [H, W] as a square image, paper 255 and ink 0.
+
+    Paper is what most of the border shows. In a scan or photo the grey levels near to it become paper, those
+    near to the darkest become ink, which takes out the grain of both; a clean drawing is left as it is.
+
+    Raises:
+        UserError: when there is no ink to tell from the paper, or the ink is the lighter of the two.
+    """
+    border = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
+    y, x = (max(1, side // 20) for side in pixels.shape)
+    inner = pixels[y:-y, x:-x]
+    ring = np.concatenate([inner[0], inner[-1], inner[:, 0], inner[:, -1]]) if inner.size else border
+    paper, light = float(np.median(border)), float(np.percentile(pixels, 99.5))
+    few = max(FEWEST, pixels.size // 2000)  # the ink of a dot is more than this, the dust of a scan is less
+    dark = float(np.partition(pixels, few, axis=None)[few]) if pixels.size > few else float(pixels.min())
+    if np.median(ring) - paper > CONTRAST:
+        raise UserError("has a dark border: cut the lines of the grid off")
+    if light - paper > max(paper - dark, CONTRAST):
+        raise UserError("is light on dark: invert it")
+    if paper - dark < CONTRAST:
+        raise UserError("shows no ink")
+    if (dark, paper) != (INK, PAPER):
+        black, white = (dark + share * (paper - dark) for share in LEVELS)
+        levels = (np.arange(256) - black) / (white - black) * (PAPER - INK) + INK
+        pixels = levels.clip(INK, PAPER).astype(np.uint8)[pixels]
+    image = Image.fromarray(pixels)
+    side = max(image.size)
+    if image.size != (side, side):
+        square = Image.new("L", (side, side), PAPER)
+        square.paste(image, ((side - image.width) // 2, (side - image.height) // 2))
+        image = square
+    return image if side <= SIDE else image.resize((SIDE, SIDE), Image.Resampling.LANCZOS)

@@ -1,0 +1,97 @@
+"""Whether a checkpoint fits a model: its weights, and what it keeps beside them."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from utils.errors import UserError
+from utils.experiment import checkpoint, pth
+
+
+def check_parts(model: Any, parts: Mapping[str, Mapping[str, Any]], folder: Path, step: int) -> None:
+    """Compare the parts of a checkpoint, as read, with a model, which may be on the meta device.
+
+    Raises:
+        UserError: naming the first thing that does not fit.
+    """
+    nets = {
+        checkpoint.GENERATOR: model.netG,
+        checkpoint.DISCRIMINATOR: model.netD,
+        checkpoint.EMA_GENERATOR: model.netG,
+    }
+    for part, net in nets.items():
+        if part in parts:
+            pth.check_fit(net, parts[part], checkpoint.part_path(folder, step, part))
+    state, path = parts[checkpoint.STATE], checkpoint.part_path(folder, step, checkpoint.STATE)
+    if state.get("step") != step:
+        raise UserError(f"checkpoint {path} is not of step {step}")
+    for name in ("images_seen", "ema_num_updates"):
+        if type(state.get(name)) is not int or state[name] < 0:
+            raise UserError(f"checkpoint {path} has no {name}")
+    if (state["ema_num_updates"] > 0) != (checkpoint.EMA_GENERATOR in parts):
+        raise UserError(f"checkpoint {path} and the EMA weights of its step do not belong together")
+    for name in ("optimizer_G", "optimizer_D"):
+        if not optimizer_fits(state.get(name), getattr(model, name)):
+            raise UserError(f"checkpoint {path} does not fit: its {name} is of other weights, or of another optimizer")
+    if state["optimizer_D"]["state"] and checkpoint.DISCRIMINATOR not in parts:
+        raise UserError(f"checkpoint {path} has a trained discriminator's optimizer, but no discriminator")
+    if not scaler_fits(state.get("scaler", {})):
+        raise UserError(f"checkpoint {path} has no state of a gradient scaler")
+    if not random_state_fits(state.get("random_state")):
+        raise UserError(f"checkpoint {path} has no random state")
+
+
+def moment_names(optimizer: torch.optim.Optimizer, number: int) -> tuple[str, ...]:
+    """What an Adam or Muon keeps of its parameter `number` beside the count of steps: of Muon's matrices one moment."""
+    return ("momentum",) if number in getattr(optimizer, "matrices", {}) else ("exp_avg", "exp_avg_sq")
+
+
+def moments_size(optimizer: torch.optim.Optimizer) -> int:
+    """Bytes of what an optimizer comes to keep."""
+    parameters = (parameter for group in optimizer.param_groups for parameter in group["params"])
+    return sum(parameter.nbytes * len(moment_names(optimizer, n)) for n, parameter in enumerate(parameters))
+
+
+def optimizer_fits(saved: Any, optimizer: torch.optim.Optimizer) -> bool:
+    """Whether the state dict of an Adam or Muon, read from a file, is of the parameters of `optimizer`, or of some."""
+    moments = saved.get("state") if isinstance(saved, dict) else None
+    if not isinstance(moments, dict):
+        return False
+    shapes = dict(enumerate(parameter.shape for group in optimizer.param_groups for parameter in group["params"]))
+    return all(
+        isinstance(moment, dict)
+        and number in shapes
+        and moment.keys() == {"step", *moment_names(optimizer, number)}
+        and all(pth.is_plain_tensor(value, floating=True) for value in moment.values())
+        and moment["step"].ndim == 0
+        and all(value.shape == shapes[number] for name, value in moment.items() if name != "step")
+        for number, moment in moments.items()
+    )
+
+
+def scaler_fits(saved: Any) -> bool:
+    """Whether what was read from a file is the state of a gradient scaler, or, as of one that is off, nothing."""
+    expected = torch.amp.GradScaler("cpu").state_dict()
+    if saved == {}:
+        return True
+    return (
+        isinstance(saved, dict)
+        and saved.keys() == expected.keys()
+        and all(type(saved[name]) is type(value) and 0 <= saved[name] < 2**63 for name, value in expected.items())
+    )
+
+
+def random_state_fits(saved: Any) -> bool:
+    """Whether what was read from a file is a random state."""
+    if not isinstance(saved, dict) or not saved.keys() >= {"cpu", "cuda"}:
+        return False
+    try:
+        torch.Generator().set_state(saved["cpu"])
+        for kind, backend in (("cuda", torch.cuda), ("mps", torch.backends.mps)):
+            if saved.get(kind) is not None and backend.is_available():
+                torch.Generator(kind).set_state(saved[kind])
+    except (RuntimeError, TypeError):
+        return False
+    return True
