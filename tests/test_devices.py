@@ -262,6 +262,22 @@ def test_trying_a_step_out_leaves_nothing_behind(several, optimizer):
     assert all(torch.equal(a, b) for a, b in zip(everything_of(tried), everything_of(fresh), strict=True))
 
 
+@pytest.mark.parametrize("optimizer", ["optimizer_G", "optimizer_D"])
+def test_memory_may_run_out_anywhere_in_a_step_with_scaled_gradients(optimizer, monkeypatch):
+    model = tiny_model(amp="fp16", Ladv_penalty=1.0)
+    real = getattr(model, optimizer).step
+
+    def out_of_memory(*_: object, **__: object):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(getattr(model, optimizer), "step", out_of_memory)
+    assert not step_fits(model, 2, False)
+    monkeypatch.setattr(getattr(model, optimizer), "step", real)
+    assert step_fits(model, 1, True)
+    model.set_input(*tiny_batch())
+    assert model.optimize_parameters()["g_loss"].isfinite()
+
+
 @pytest.mark.parametrize(
     ("room", "cut", "accum_steps"), [(16, 1, 1), (15, 2, 1), (5, 4, 1), (1, 16, 1), (4, 4, 3), (16, 1, 3)]
 )

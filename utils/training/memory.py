@@ -1,6 +1,7 @@
 """Whether a training step fits into the memory of a GPU, and how it is cut into micro-batches where it does not."""
 
 import contextlib
+import copy
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -61,7 +62,8 @@ def _undone(model: Any) -> Iterator[None]:
     """Put back, afterwards, what a step changes: weights, statistics, averages, moments, the scale, and chance."""
     nets = [model.netG, model.netD, *([model.ema.shadow] if model.ema else [])]
     before = [{name: tensor.to("cpu", copy=True) for name, tensor in net.state_dict().items()} for net in nets]
-    random_state, scale = model.random_state(), model.scaler.state_dict()
+    # What a scaler remembers of a step that broke off would make the next one fail.
+    random_state, scaler = model.random_state(), copy.deepcopy(model.scaler)
     updates = model.ema.num_updates if model.ema else 0
     try:
         yield
@@ -74,8 +76,7 @@ def _undone(model: Any) -> Iterator[None]:
             net.load_state_dict(state)
         if model.ema:
             model.ema.num_updates = updates
-        if model.scaler.is_enabled():
-            model.scaler.load_state_dict(scale)
+        model.scaler = scaler
         model.set_random_state(random_state)
         if model.device.type == "cuda":
             torch.cuda.empty_cache()
