@@ -135,8 +135,7 @@ def run(args: argparse.Namespace) -> int:
         with ranks.together():
             trainer, begin = prepare(build_parser(), args, paths, ranks, warning)
         with ranks.together():
-            if ranks.is_main:
-                begin()
+            begin()
         return trainer.train()
 
 

@@ -16,10 +16,10 @@ from model.model import layout_for
 from tests.conftest import TINY, tiny_batch, tiny_model
 from tests.ranks import ROOT
 from utils.device import check_kernels, check_ways, default_amp, tune
-from utils.distributed import Ranks, joined
+from utils.distributed import joined
 from utils.errors import UserError
 from utils.training import memory
-from utils.training.memory import cut_to_fit, step_fits
+from utils.training.memory import cut_steps, fewest_cut, step_fits
 
 DEVICES = [
     pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")),
@@ -290,7 +290,8 @@ def test_a_step_that_does_not_fit_is_cut_into_micro_batches(room, cut, accum_ste
         return real(self)
 
     monkeypatch.setattr(Zi2ZiModel, "optimize_parameters", out_of_memory)
-    line = cut_to_fit(model, 16, Ranks())
+    assert fewest_cut(model, 16) == cut
+    line = cut_steps(model, 16, 1, cut)
     assert model.config.accum_steps == cut * accum_steps
     if cut == 1:
         assert line is None
@@ -301,7 +302,7 @@ def test_a_step_that_does_not_fit_is_cut_into_micro_batches(room, cut, accum_ste
 def test_a_network_that_fits_in_no_way_is_refused(monkeypatch):
     monkeypatch.setattr(memory, "step_fits", lambda *_: False)
     with pytest.raises(UserError, match="lower --image_size or --ngf"):
-        cut_to_fit(tiny_model(), 16, Ranks())
+        cut_steps(tiny_model(), 64, 4, fewest_cut(tiny_model(), 16))
 
 
 def test_an_error_that_is_none_of_memory_is_not_taken_for_one(monkeypatch):

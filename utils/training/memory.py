@@ -8,32 +8,35 @@ from typing import Any
 
 import torch
 
-from utils.distributed import Ranks
 from utils.errors import UserError, is_out_of_memory
 
 RESERVE = 0.05  # of a GPU's memory, for what comes and goes beside the steps
 
 
-def cut_to_fit(model: Any, batch_size: int, ranks: Ranks) -> str | None:
-    """Have the model cut its steps into so many more micro-batches that they fit; returns a line where it had to.
+def fewest_cut(model: Any, share: int) -> int:
+    """Into how many micro-batches a process has to cut its `share` of a batch; `share` + 1 where none would fit."""
+    accum_steps = model.config.accum_steps
+    cuts = [cut for cut in range(1, share + 1) if share % cut == 0]
+    return next((cut for cut in cuts if step_fits(model, share // cut, accum_steps * cut > 1)), share + 1)
 
-    `batch_size` is that of all processes together.
+
+def cut_steps(model: Any, batch_size: int, processes: int, cut: int) -> str | None:
+    """Have the model cut its steps into `cut` times as many micro-batches; returns the line that says so.
+
+    `batch_size` is that of all processes together, `cut` the most that any of them found to be needed.
 
     Raises:
         UserError: when not even one pair fits.
     """
-    share, accum_steps = batch_size // ranks.count, model.config.accum_steps
-    cuts = [cut for cut in range(1, share + 1) if share % cut == 0]
-    fewest = next((cut for cut in cuts if step_fits(model, share // cut, accum_steps * cut > 1)), share + 1)
-    cut = ranks.most(fewest)
-    if cut > share:
+    if cut > batch_size // processes:
         raise UserError("a step on one pair does not fit into the memory of this GPU: lower --image_size or --ngf")
     if cut == 1:
         return None
-    model.config = replace(model.config, accum_steps=accum_steps * cut)
+    accum_steps = model.config.accum_steps * cut
+    model.config = replace(model.config, accum_steps=accum_steps)
     return (
         f"a step on {batch_size} pairs does not fit into the memory of this GPU: each is cut in {cut}, "
-        f"as --batch_size {batch_size // cut} --accum_steps {accum_steps * cut} would"
+        f"as --batch_size {batch_size // cut} --accum_steps {accum_steps} would"
     )
 
 

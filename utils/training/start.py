@@ -29,7 +29,7 @@ def prepare(
 ) -> "tuple[Trainer, Callable[[], None]]":
     """Join the rooms; whatever can be checked is checked here, and nothing is written.
 
-    Returns what trains, and what makes the folder ready for it.
+    Returns what trains, and what all processes call before that: it has them agree, and makes the folder ready.
     """
     import torch
 
@@ -39,7 +39,7 @@ def prepare(
     from utils.experiment.config import FORMAT, read_config
     from utils.files import write_json
     from utils.images import grid_maker
-    from utils.training.memory import cut_to_fit
+    from utils.training.memory import cut_steps, fewest_cut
     from utils.training.state import check_parts
     from utils.training.trainer import Trainer
 
@@ -81,7 +81,7 @@ def prepare(
         pth.check_fit(shapes.netG, pretrained.generator, pretrained.path)
     tune(device, deterministic=options.deterministic)
     model = Zi2ZiModel(model_config, device)
-    say(cut_to_fit(model, options.batch_size, ranks) if device.type != "cpu" else None)
+    cut = fewest_cut(model, options.batch_size // ranks.count) if device.type != "cpu" else 1
     if options.compile:
         model.compile()
 
@@ -111,6 +111,9 @@ def prepare(
         say(f"nothing to resume in {paths.root}: starting at step 0")
 
     def begin() -> None:
+        say(cut_steps(model, options.batch_size, ranks.count, ranks.most(cut)))
+        if not ranks.is_main:
+            return
         if steps:
             say(set_aside_later(paths, trainer.step))
         if args.overwrite:
