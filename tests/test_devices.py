@@ -251,6 +251,7 @@ def test_trying_a_step_out_leaves_nothing_behind(several, optimizer):
     torch.manual_seed(5)
     assert step_fits(tried, 2, several)
     assert all(torch.equal(a, b) for a, b in zip(before, everything_of(tried), strict=True))
+    assert all(parameter.requires_grad for net in (tried.netG, tried.netD) for parameter in net.parameters())
     assert tried.ema.num_updates == 0 and tried.config == fresh.config
     losses = []
     for model in (tried, fresh):

@@ -271,6 +271,17 @@ def test_checkpoints_by_time(made, tmp_path, monkeypatch):
         run_train(tmp_path, "--resume", "latest", "--checkpoint_minutes", 1, "--checkpoint_steps", 5)
 
 
+def test_steps_between_checkpoints_outlive_the_run_that_they_were_given_to(made, tmp_path):
+    """Also on CUDA, where checkpoints go by time otherwise, and in place of minutes that were given before."""
+    assert run_train(tmp_path, *made_flags(made), "--max_steps", 1, "--checkpoint_steps", 200) == 0
+    config = read_config(Paths(tmp_path))
+    for minutes, flags in ((0.0, []), (5.0, ["--checkpoint_steps", "200"])):
+        config["training"]["checkpoint_minutes"] = minutes
+        args = train.build_parser().parse_args(["--resume", "latest", *flags])
+        found = options.resolve_options(args, Paths(tmp_path), config, {}, on_cuda=True)
+        assert (found.checkpoint_steps, found.checkpoint_minutes) == (200, 0.0)
+
+
 def test_a_deterministic_run_is_the_same_on_a_cpu(made, base, tmp_path):
     try:
         assert run_train(tmp_path, *made_flags(made), "--max_steps", 2, "--deterministic") == 0

@@ -74,6 +74,7 @@ def _undone(model: Any) -> Iterator[None]:
         for optimizer in (model.optimizer_G, model.optimizer_D):
             optimizer.state.clear()
             optimizer.zero_grad()
+        model.netD.requires_grad_(True)  # which G's update has turned off, and a distributed module needs
         model.batch, model.micro_batches = None, []
         for net, state in zip(nets, before, strict=True):
             net.load_state_dict(state)

@@ -107,8 +107,8 @@ def resolve_options(
     data = {} if config else choose_data(args, paths, pretrained=bool(architecture))
     small = small_defaults(args) if data == BUNDLED_FONTS and not on_cuda else {}
     workers, sample_steps, minutes = (min(4, (os.cpu_count() or 2) - 1), 0, 10.0) if on_cuda else (0, 100, 0.0)
-    if args.checkpoint_steps is not None:
-        minutes = 0.0
+    if args.checkpoint_steps is not None and args.checkpoint_minutes is None:
+        args.checkpoint_minutes = 0.0  # a choice of the user's, which outlives this run
     machine = dict(zip(OF_MACHINE, (workers, amp, sample_steps, minutes), strict=True))
     length = (
         {}

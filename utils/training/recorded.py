@@ -15,6 +15,7 @@ BEFORE = {
     "optimizer": "adam",
     "sharpness": 1.0,
     "early_stop": 0,
+    "checkpoint_minutes": 0.0,
 }
 LENGTHS = ("epoch", "max_steps", "max_minutes")
 # What a checkpoint is: it can't change while its training goes on.

@@ -64,6 +64,7 @@ class Trainer:
         self.images_per_step = options.batch_size * options.accum_steps
         self.ranks = ranks
         self.sheet_pairs = data.some_pairs(SHEET_GLYPHS)
+        self._has_judge = False  # whether a discriminator came with what this run started from
         self._enough = 0  # ENOUGH when --early_stop has come true
         self._random_state: dict[str, Any] | None = None
 
@@ -129,7 +130,8 @@ class Trainer:
             if self.ranks.is_main:
                 self._open_quality()
             if self.ranks.most(self._enough):
-                print(f"step {self.step}: this run has stopped by --early_stop {self.options.early_stop}", flush=True)
+                stopped = f"this run has stopped by --early_stop {self.options.early_stop}"
+                print(f"step {self.step}: {stopped}; --early_stop 0 goes on", flush=True)
                 return 0
             say(self.end_line())
             progress = Progress(self._images_at(total), self.images_seen, "training")
@@ -308,7 +310,7 @@ class Trainer:
         """
         model = self.model
         parts = {checkpoint.GENERATOR: model.netG.state_dict()}
-        if model.optimizer_D.state:  # else it is as it was made from its seed
+        if model.optimizer_D.state or self._has_judge:  # else it is as it was made from its seed
             parts[checkpoint.DISCRIMINATOR] = model.netD.state_dict()
         if model.ema:
             parts[checkpoint.EMA_GENERATOR] = model.ema.shadow.state_dict()
@@ -334,6 +336,7 @@ class Trainer:
         """
         model = self.model
         pth.fit(model.netG, pretrained.generator, pretrained.path)
+        self._has_judge = pretrained.discriminator is not None
         if pretrained.discriminator is not None:
             path = checkpoint.part_path(pretrained.path.parent, pretrained.step, checkpoint.DISCRIMINATOR)
             pth.fit(model.netD, pretrained.discriminator, path)
@@ -352,6 +355,7 @@ class Trainer:
         model, state = self.model, parts[checkpoint.STATE]
         check_parts(model, parts, self.paths.checkpoint, step)
         model.netG.load_state_dict(parts[checkpoint.GENERATOR])
+        self._has_judge = checkpoint.DISCRIMINATOR in parts
         if checkpoint.DISCRIMINATOR in parts:
             model.netD.load_state_dict(parts[checkpoint.DISCRIMINATOR])
         if model.ema:
@@ -361,6 +365,10 @@ class Trainer:
         for optimizer, name in ((model.optimizer_G, "optimizer_G"), (model.optimizer_D, "optimizer_D")):
             groups = optimizer.state_dict()["param_groups"]  # they follow from the flags
             optimizer.load_state_dict({"state": state[name]["state"], "param_groups": groups})
+            for parameter, moments in optimizer.state.items():  # laid out as the weights, whatever device wrote them
+                for which, value in moments.items():
+                    if value.shape == parameter.shape:
+                        moments[which] = torch.empty_like(parameter).copy_(value)
         if state.get("scaler") and model.scaler.is_enabled():
             model.scaler.load_state_dict(state["scaler"])
         self.step, self.images_seen = step, state["images_seen"]
