@@ -10,7 +10,7 @@ from model.layers import NORM_TYPES, UP_MODES
 OPTIMIZERS = ("muon", "adam")
 AMP_TYPES = {"off": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 # Beyond these a value is a slip: no machine could hold the network.
-MOST = {"ngf": 1024, "ndf": 1024, "embedding_num": 10_000, "embedding_dim": 4096, "accum_steps": 8192}
+LARGEST = {"ngf": 1024, "ndf": 1024, "embedding_num": 10_000, "embedding_dim": 4096, "accum_steps": 8192}
 
 
 @dataclass(frozen=True)
@@ -55,8 +55,8 @@ class Zi2ZiConfig:
         if self.input_nc not in (1, 3):
             raise ValueError(f"input_nc {self.input_nc} is not 1 (grey) or 3 (colour)")
         for name in ("ngf", "ndf", "embedding_num", "embedding_dim", "accum_steps"):
-            if not 1 <= getattr(self, name) <= MOST[name]:
-                raise ValueError(f"{name} {getattr(self, name)} is not in 1 to {MOST[name]}")
+            if not 1 <= getattr(self, name) <= LARGEST[name]:
+                raise ValueError(f"{name} {getattr(self, name)} is not in 1 to {LARGEST[name]}")
         for name in ("L1_penalty", "ink_weight", "Ladv_penalty", "Lconst_penalty", "Lcategory_penalty"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise ValueError(f"{name} {getattr(self, name)} is not a number of 0 or more")

@@ -76,6 +76,8 @@ class BlurPool(nn.Module):
     (ICML 2019), written from the paper.
     """
 
+    blur: Tensor
+
     def __init__(self, channels: int, stride: int = 2):
         super().__init__()
         self.channels = channels
@@ -98,6 +100,8 @@ class BlurConv2d(nn.Conv2d):
     than the plain convolution pads. The kernel is a buffer of the state dict (`blur`), so that a
     blurred and a plain checkpoint can't be taken for one another.
     """
+
+    blur: Tensor
 
     def __init__(self, in_channels: int, out_channels: int, kernel_size: int, stride: int, padding: int, bias: bool):
         super().__init__(in_channels, out_channels, kernel_size, stride, padding=0, bias=bias)
@@ -211,6 +215,8 @@ def fold_norms(net: nn.Module) -> None:
 
 
 def _fold(conv: nn.Conv2d | nn.ConvTranspose2d, norm: nn.BatchNorm2d) -> None:
+    if norm.running_mean is None or norm.running_var is None:
+        raise ValueError("a norm without running statistics can't be folded")
     scale = norm.weight * (norm.running_var + norm.eps).rsqrt()
     shift = norm.bias - norm.running_mean * scale
     if isinstance(conv, PixelShuffleConv2d):  # four neighbouring channels become one of the norm's

@@ -5,9 +5,10 @@ Images are [N, C, S, S] in [-1, 1], ink -1 and paper +1; labels are int64 [N].
 
 import contextlib
 import copy
+import dataclasses
 import functools
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -205,11 +206,11 @@ class EMA:
         source = [tensor.detach().to(average.dtype) for average, tensor in zip(shadow, source, strict=True)]
         weight = 1 - self.current_decay()
         if took_place is None:
-            torch._foreach_lerp_(shadow, source, weight)
+            torch._foreach_lerp_(shadow, source, weight)  # pyright: ignore[reportPrivateImportUsage]
         else:
-            change = torch._foreach_sub(source, shadow)
-            torch._foreach_mul_(change, took_place * weight)
-            torch._foreach_add_(shadow, change)
+            change = torch._foreach_sub(source, shadow)  # pyright: ignore[reportPrivateImportUsage]
+            torch._foreach_mul_(change, took_place * weight)  # pyright: ignore[reportPrivateImportUsage]
+            torch._foreach_add_(shadow, change)  # pyright: ignore[reportPrivateImportUsage]
         for target, value in zip(*self._copied, strict=True):
             target.copy_(value)
         self.num_updates += 1
@@ -225,6 +226,9 @@ class EMA:
 
 
 # ------------------------------------------------------------------------------- model
+
+
+Net = TypeVar("Net", bound=nn.Module)
 
 
 class Batch(NamedTuple):
@@ -243,12 +247,19 @@ class Zi2ZiModel:
         ValueError: from `set_input`, when a label lies beyond `embedding_num`.
     """
 
+    # These there are in training alone.
+    netD: Discriminator
+    optimizer_G: Muon | torch.optim.Adam
+    optimizer_D: torch.optim.Adam
+    scaler: torch.amp.GradScaler
+
     def __init__(self, config: Zi2ZiConfig, device: str | torch.device = "cpu", is_training: bool = True):
         self.config = config
         self.device = torch.device(device)
         self.layout = layout_for(self.device)
-        self.netD = self.ema = self.optimizer_G = self.optimizer_D = None
+        self.ema: EMA | None = None
         self.netG = self._make(UNetGenerator, config.generator_arguments()).train(is_training)
+        self.micro_batches: list[Batch] = []  # of `set_input`
         if not is_training:
             return
         if config.freeze_encoder:
@@ -259,13 +270,13 @@ class Zi2ZiModel:
         else:
             self.optimizer_G = self._adam(self.netG, config.lr)
         self.optimizer_D = self._adam(self.netD, config.lr_D)
-        # Scaled, the small gradients of fp16 don't vanish; where one overflows, the step is left out.
-        self.scaler = torch.amp.GradScaler(self.device.type, enabled=config.amp == "fp16")
+        self.scaler = self._new_scaler()
         if config.ema_decay > 0:
             self.ema = EMA(self.netG, config.ema_decay)
-        self.batch: Batch | None = None  # of `set_input`
-        self.micro_batches: list[Batch] = []
-        self._averaged_G, self._averaged_D = self.netG, self.netD  # over the processes that train together
+        self._came_with_D = False  # `load_weights` brought a discriminator
+        # Their gradients are averaged over the processes that train together.
+        self._averaged_G: nn.Module = self.netG
+        self._averaged_D: nn.Module = self.netD
 
     def distribute(
         self, wrap: Callable[[nn.Module], nn.Module], rank: int, count: int, add_up: Callable[[Tensor], None]
@@ -285,10 +296,15 @@ class Zi2ZiModel:
         self.netG.encode = torch.compile(self.netG.encode, backend=backend)
         self.netD.compile(backend=backend)
 
-    def _make(self, kind: type[nn.Module], arguments: dict) -> nn.Module:
+    def _new_scaler(self) -> torch.amp.GradScaler:
+        # Scaled, the small gradients of fp16 don't vanish; where one overflows, the step is left out.
+        return torch.amp.GradScaler(self.device.type, enabled=self.config.amp == "fp16")
+
+    def _make(self, kind: type[Net], arguments: dict) -> Net:
         # Drawn on the CPU, the initial weights of a seed are the same on every device.
         with torch.device("meta" if self.device.type == "meta" else "cpu"):
-            return kind(**arguments).to(self.device, memory_format=self.layout)
+            net = kind(**arguments)
+        return net.to(device=self.device).to(memory_format=self.layout)
 
     def _adam(self, net: nn.Module, lr: float) -> torch.optim.Adam:
         fused = self.device.type in ("cpu", "cuda")
@@ -300,14 +316,18 @@ class Zi2ZiModel:
             for group in optimizer.param_groups:
                 group["lr"] = lr * factor
 
+    def set_accum_steps(self, count: int) -> None:
+        """Cut every batch into `count` micro-batches from here on."""
+        self.config = dataclasses.replace(self.config, accum_steps=count)
+
     def set_input(self, label: Tensor, source: Tensor, target: Tensor) -> None:
         """Take one batch: label [N] int64, source and target [N, C, S, S] in [-1, 1].
 
         With `accum_steps` k it is cut into k micro-batches, which together make one step.
         """
         self._check(label)
-        self.batch = Batch(self.moved(label), self._image(source), self._image(target))
-        parts = (tensor.chunk(self.config.accum_steps) for tensor in self.batch)
+        batch = self.moved(label), self._image(source), self._image(target)
+        parts = (tensor.chunk(self.config.accum_steps) for tensor in batch)
         self.micro_batches = [Batch(*part) for part in zip(*parts, strict=True)]
 
     def _check(self, label: Tensor) -> None:
@@ -323,9 +343,8 @@ class Zi2ZiModel:
         # Elsewhere than on CUDA a copy that is not waited for may read memory that is used anew by then.
         return tensor.to(device=self.device, non_blocking=self.device.type == "cuda", **how)
 
-    def forward(self, batch: Batch | None = None) -> tuple[Tensor, Tensor]:
-        """Draw a batch, by default that of `set_input`, as in training: (fake [N, C, S, S], encoded [N, E])."""
-        batch = batch or self.batch
+    def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Draw a batch as in training: (fake [N, C, S, S], encoded [N, E])."""
         return self._averaged_G(batch.source, batch.label)
 
     def optimize_parameters(self) -> dict[str, Tensor]:
@@ -346,7 +365,7 @@ class Zi2ZiModel:
             with self._autocast(), averaging(self._averaged_G, batch is self.micro_batches[-1]):
                 terms = self.generator_losses(batch, *draw())
                 terms = {name: term * self._share(batch) for name, term in terms.items()}
-                g_loss = sum(terms.values())
+                g_loss = functools.reduce(torch.add, terms.values())
             self.scaler.scale(g_loss).backward()
             for name, term in {"g_loss": g_loss, **terms}.items():
                 report[name] = report.get(name, 0.0) + term.detach()
@@ -374,16 +393,15 @@ class Zi2ZiModel:
 
     def _share(self, batch: Batch) -> float:
         """The part of a micro-batch in the batch."""
-        return len(batch.label) / len(self.batch.label)
+        return len(batch.label) / sum(len(each.label) for each in self.micro_batches)
 
     def _step_G(self) -> None:
         """G's optimizer step and EMA. A step that fp16 leaves out moves neither."""
-        scaled = self.scaler.is_enabled()
-        before = self._steps_of_G() if scaled else None
+        before = self._steps_of_G() if self.scaler.is_enabled() else None
         self.scaler.step(self.optimizer_G)
         self.scaler.update()
         if self.ema is not None:
-            self.ema.update(self._steps_of_G() - before if scaled else None)
+            self.ema.update(None if before is None else self._steps_of_G() - before)
 
     def _steps_of_G(self) -> Tensor:
         """How many steps the optimizer has taken on G, without those it has left out; frozen weights have fewer."""
@@ -418,6 +436,69 @@ class Zi2ZiModel:
             terms["const_loss"] = config.Lconst_penalty * losses.const_loss(encoded, encoded_fake)
         return terms
 
+    @property
+    def discriminator_is_trained(self) -> bool:
+        """Whether the discriminator has learned something: else it is as it was made from its seed."""
+        return self._came_with_D or bool(self.optimizer_D.state)
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that a training goes on from, in named parts; tensors are those of the model, not copies.
+
+        `netG`, `netD` and `shadow` (None without EMA) are state dicts of networks, `optimizer_G`, `optimizer_D` and
+        `scaler` those of torch; `netD_is_trained` is a bool, `ema_num_updates` a number, `random_state` what
+        `random_state` returns.
+        """
+        return {
+            "netG": self.netG.state_dict(),
+            "netD": self.netD.state_dict(),
+            "netD_is_trained": self.discriminator_is_trained,
+            "shadow": self.ema.shadow.state_dict() if self.ema else None,
+            "optimizer_G": self.optimizer_G.state_dict(),
+            "optimizer_D": self.optimizer_D.state_dict(),
+            "scaler": self.scaler.state_dict(),
+            "ema_num_updates": self.ema.num_updates if self.ema else 0,
+            "random_state": self.random_state(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go back to what `state_dict` returned, strictly by name; the learning rates stay.
+
+        `netD` and `shadow` may be None, as in `load_weights`.
+        """
+        self.load_weights(state["netG"], state["netD"], state["shadow"])
+        self._came_with_D = state["netD_is_trained"]
+        if self.ema:
+            self.ema.num_updates = state["ema_num_updates"]
+        for optimizer, name in ((self.optimizer_G, "optimizer_G"), (self.optimizer_D, "optimizer_D")):
+            groups = optimizer.state_dict()["param_groups"]  # they follow from the config
+            optimizer.load_state_dict({"state": state[name]["state"], "param_groups": groups})
+            for parameter, moments in optimizer.state.items():  # laid out as the weights, whatever device wrote them
+                for which, value in moments.items():
+                    if value.shape == parameter.shape:
+                        moments[which] = torch.empty_like(parameter).copy_(value)
+        self.scaler = self._new_scaler()  # what one remembers of a step that broke off would make the next one fail
+        if state.get("scaler") and self.scaler.is_enabled():
+            self.scaler.load_state_dict(state["scaler"])
+        self.set_random_state(state["random_state"])
+
+    def load_weights(
+        self,
+        generator: Mapping[str, Tensor],
+        discriminator: Mapping[str, Tensor] | None = None,
+        shadow: Mapping[str, Tensor] | None = None,
+    ) -> None:
+        """Take over weights, strictly by name.
+
+        Without a discriminator that of this model stays as it is; without a shadow the average starts from the
+        generator.
+        """
+        self.netG.load_state_dict(generator)
+        self._came_with_D = discriminator is not None
+        if discriminator is not None:
+            self.netD.load_state_dict(discriminator)
+        if self.ema:
+            self.ema.shadow.load_state_dict(generator if shadow is None else shadow)
+
     def random_state(self) -> dict[str, Tensor | None]:
         """The states of the generators that dropout draws from, by kind of device."""
         kind = self.device.type
@@ -429,7 +510,8 @@ class Zi2ZiModel:
 
     def set_random_state(self, state: Mapping[str, Tensor | None]) -> None:
         """Undo what happened since `random_state`; a state of another kind of device is left out."""
-        torch.set_rng_state(state["cpu"])
+        if state["cpu"] is not None:
+            torch.set_rng_state(state["cpu"])
         own = state.get(self.device.type)
         if own is not None and self.device.type == "cuda":
             torch.cuda.set_rng_state(own, self.device)
@@ -496,14 +578,15 @@ def sharpened(image: Tensor, sharpness: float) -> Tensor:
 
 def averaging(net: nn.Module, wanted: bool) -> contextlib.AbstractContextManager:
     """A forward within has its gradients averaged over the processes only if `wanted`: once a step is enough."""
-    return contextlib.nullcontext() if wanted or not hasattr(net, "no_sync") else net.no_sync()
+    is_averaged = isinstance(net, nn.parallel.DistributedDataParallel)
+    return net.no_sync() if is_averaged and not wanted else contextlib.nullcontext()
 
 
 @contextlib.contextmanager
 def frozen_statistics(net: nn.Module) -> Iterator[None]:
     """Within, batch norm in training mode normalises as ever but leaves its running statistics alone."""
-    batch_norms = nn.BatchNorm2d | nn.SyncBatchNorm
-    norms = [m for m in net.modules() if isinstance(m, batch_norms) and m.track_running_stats]
+    norms = [module for module in net.modules() if isinstance(module, nn.BatchNorm2d | nn.SyncBatchNorm)]
+    norms = [norm for norm in norms if norm.track_running_stats]
     for norm in norms:
         norm.track_running_stats = False
     try:

@@ -43,9 +43,16 @@ def _polynomial(gram: Tensor) -> Tensor:
     return value
 
 
-def rows_of(weight: Tensor, outputs: int) -> list[int]:
+def row_dimensions(weight: Tensor, outputs: int) -> list[int]:
     """The dimensions of a convolution's weight: that of its output channels, then the others as they lie in memory."""
     return [outputs, *sorted({*range(weight.ndim)} - {outputs}, key=lambda d: (-weight.stride(d), d))]
+
+
+def required_gradient(parameter: Tensor) -> Tensor:
+    """The gradient of a parameter that has one."""
+    if parameter.grad is None:
+        raise ValueError("a parameter has no gradient")
+    return parameter.grad
 
 
 def wide(matrix: Tensor) -> Tensor:
@@ -85,7 +92,8 @@ class Muon(torch.optim.Optimizer):
         }
         self.products = Products(device, rounding)
         self._device, self._rounding = device, rounding
-        self.rank, self.count, self._add_up = 0, 1, None
+        self.rank, self.count = 0, 1
+        self._add_up: Callable[[Tensor], None] = lambda _: None
 
     def distribute(self, rank: int, count: int, add_up: Callable[[Tensor], None]) -> None:
         """Share the work with other processes that have the same gradients; this one is number `rank` of `count`.
@@ -125,10 +133,10 @@ class Muon(torch.optim.Optimizer):
             self._step_rest(rest, group["lr"], group["fused"])
 
     def _step_matrices(self, numbers: Sequence[int], parameters: Sequence[Tensor], lr: float) -> None:
-        dimensions = {number: rows_of(parameters[number], self.matrices[number]) for number in numbers}
+        dimensions = {number: row_dimensions(parameters[number], self.matrices[number]) for number in numbers}
         factors = {}
         for number in numbers:
-            gradient, state = parameters[number].grad, self.state[parameters[number]]
+            gradient, state = required_gradient(parameters[number]), self.state[parameters[number]]
             state["step"] += 1
             state["momentum"].lerp_(gradient, 1 - MOMENTUM)
             gradient.lerp_(state["momentum"], MOMENTUM)  # Nesterov's, in the memory of the gradient
@@ -173,6 +181,6 @@ class Muon(torch.optim.Optimizer):
         states = [self.state[parameter] for parameter in parameters]
         names = ("exp_avg", "exp_avg_sq", "step")
         moments, squares, steps = ([state[name] for state in states] for name in names)
-        gradients = [parameter.grad for parameter in parameters]
+        gradients = [required_gradient(parameter) for parameter in parameters]
         (beta1, beta2), fixed = BETAS, {"weight_decay": 0.0, "eps": 1e-8, "amsgrad": False, "maximize": False}
         adam(parameters, gradients, moments, squares, [], steps, fused=fused, lr=lr, beta1=beta1, beta2=beta2, **fixed)

@@ -3,6 +3,8 @@
 import contextlib
 import functools
 import time
+from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,7 +18,7 @@ MM_SUMS_IN_FLOAT32 = "dtype" in torch.ops.aten.mm.overloads()  # of factors in f
 
 
 @contextlib.contextmanager
-def _set(switch: object, name: str, value: object):
+def _set(switch: object, name: str, value: object) -> Iterator[None]:
     before = getattr(switch, name)
     setattr(switch, name, value)
     try:
@@ -27,7 +29,8 @@ def _set(switch: object, name: str, value: object):
 
 def _in_onednn() -> contextlib.AbstractContextManager:
     """Within, the CPU's products go to oneDNN, which may round their factors to bf16; it adds up in float32."""
-    return _set(torch.backends.mkldnn.matmul, "fp32_precision", "bf16")
+    mkldnn: Any = torch.backends.mkldnn
+    return _set(mkldnn.matmul, "fp32_precision", "bf16")
 
 
 def _in_tf32() -> contextlib.AbstractContextManager:

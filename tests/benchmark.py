@@ -31,14 +31,14 @@ from tests.faults import Child, Result
 from tests.fonts import make_font
 from tests.literal import LiteralModel, literal_drawing
 from tests.ranks import ROOT, torchrun
-from utils.data.font_pairs import FontData
+from utils.data.font_pairs import FontData, Split
 from utils.data.loader import TrainingPairs
 from utils.device import tune
 from utils.drawing.draw import draw_files
 from utils.drawing.job import plan
 from utils.experiment import checkpoint
 from utils.glyphs.render import GlyphRenderer
-from utils.training.options import DEFAULTS
+from utils.training.flags import DEFAULTS
 
 BATCH = {64: 4, 32: 8, 16: 16, 8: 16}  # images in a step, by the filters of the first level
 BLURS = {"plain": {}, "g_blur": {"g_blur": True}, "g_blur d_blur": {"g_blur": True, "d_blur": True}}
@@ -95,7 +95,7 @@ def make_batch(count: int, image_size: int = 256) -> tuple[torch.Tensor, torch.T
 
 def bundled() -> FontData:
     """The pairs of the bundled fonts."""
-    return FontData.from_fonts("bundled:source.otf", ["bundled:target.ttf"], [], None, 0.1, 777)
+    return FontData.from_fonts("bundled:source.otf", ["bundled:target.ttf"], [], None, Split(0.1, 777))
 
 
 def fast_step(model: Zi2ZiModel, batch: tuple) -> Callable[[], Any]:
@@ -231,7 +231,7 @@ def read_many_in_child(_threads: str, epochs: str, folder: str) -> int:
         if not path.exists():
             make_font(path, {chr(0x4E00 + number): box for number in range(MANY)})
     source, *targets = map(str, paths)
-    pairs = TrainingPairs(FontData.from_fonts(source, targets, [], None, 0.1, 777), 256, augment=True)
+    pairs = TrainingPairs(FontData.from_fonts(source, targets, [], None, Split(0.1, 777)), 256, augment=True)
     for epoch in range(int(epochs)):
         for index in range(len(pairs)):
             pairs[epoch, index]

@@ -21,13 +21,13 @@ from utils.experiment.config import Paths, read_config
 from utils.experiment.weights import find_weights
 from utils.images import to_float, to_grey
 from utils.legibility import Reader, glyph_reader, legibility
-from utils.sample import images_of
+from utils.sample import draw
 
 
 def variants(paths: Paths, config: dict) -> dict[str, Zi2ZiModel]:
     """The newest checkpoint's networks: raw, EMA, and EMA with the raw network's statistics."""
-    raw = find_weights(paths.checkpoint, "latest", "raw")[0].state_dict
-    ema = find_weights(paths.checkpoint, "latest", "ema")[0].state_dict
+    raw = find_weights(paths.checkpoint, "latest", "raw").state_dict
+    ema = find_weights(paths.checkpoint, "latest", "ema").state_dict
     copied = {key: raw[key] if "running_" in key else tensor for key, tensor in ema.items()}
     models = {}
     for name, state in (("raw", raw), ("EMA", ema), ("EMA, copied", copied)):
@@ -50,7 +50,7 @@ def measure(folder: Path, read: Reader | None) -> None:
     pixels = to_float(torch.from_numpy(source), config["model"]["input_nc"])
     print(f"{folder}: {len(pairs)} held-out pairs")
     for name, model in variants(paths, config).items():
-        drawn = to_grey(images_of(model, source, labels))
+        drawn = to_grey(draw(model, source, labels))
         row = metrics.score(drawn, target)
         row["shift"] = metrics.shift_consistency(lambda x, m=model: m.sample(x, torch.tensor(labels)), pixels)
         if read:

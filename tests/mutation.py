@@ -16,8 +16,8 @@ from PIL import Image
 
 from tests.conftest import run_train
 from tests.fonts import make_collection, make_font
-from utils.cli import Parser, run_script, say
-from utils.data.font_pairs import FontData
+from utils.cli import Parser, run_script
+from utils.data.font_pairs import FontData, Split
 from utils.data.record_pairs import RecordData
 from utils.experiment.manifest import write_manifest
 from utils.glyphs.font_file import BUNDLED
@@ -279,11 +279,11 @@ def _places(value: object):
 
 
 def read_font(path: Path) -> None:
-    data = FontData.from_fonts("bundled:source.otf", [str(path)], [], None, 0.1, 0)
-    say(*data.summary())
+    data = FontData.from_fonts("bundled:source.otf", [str(path)], [], None, Split(0.1, 0))
+    print(*data.summary(), sep="\n")
     for pair in data.train_pairs[:8]:
         data.render_pair(pair, 64)
-    say(json.dumps(data.describe())[:100])
+    print(json.dumps(data.describe())[:100])
     font = GlyphRenderer(f"{path}#1" if path.suffix == ".ttc" else str(path))
     for codepoint in font.codepoints()[:20]:
         if font.covers(chr(codepoint)):
@@ -308,54 +308,54 @@ def read_pictures(path: Path) -> None:
 def read_records(path: Path) -> None:
     for channels in (1, 3):
         data = RecordData.open(path, channels, 0.1)
-        say(*data.summary())
+        print(*data.summary(), sep="\n")
         data.render_pairs(data.train_pairs[:5], 64)
-        say(str(data.describe())[:100])
+        print(str(data.describe())[:100])
 
 
 def read_weights(path: Path) -> None:
     import train
     from model import Zi2ZiConfig, Zi2ZiModel
+    from model.architecture import discriminator_architecture
     from utils.experiment import checkpoint, pth, weights
     from utils.training import pretrained
     from utils.training.state import check_parts
 
     if path.stem.endswith(("net_G", "net_D", "net_G_EMA")):
-        data = FontData.from_fonts("bundled:source.otf", ["bundled:target.ttf"] * 2, [], None, 0.1, 0)
-        pretrained, _ = pretrained.read_pretrained(path.parent, image_size=None)
-        pretrained.for_labels(data, 2)
+        data = FontData.from_fonts("bundled:source.otf", ["bundled:target.ttf"] * 2, [], None, Split(0.1, 0))
+        pretrained.read_pretrained(path.parent, image_size=None).for_labels(data, 2)
     step, part = path.stem.split("_", 1)
     content = pth.load_part(path) if part == checkpoint.STATE else pth.load_weights(path)
     if part in weights.KIND_OF:
         found = weights.Weights(int(step), weights.KIND_OF[part], path, content)
-        config = Zi2ZiConfig(**weights.foreign_config(found, 256 if step == "100" else 64)[0]["model"])
+        config = Zi2ZiConfig(**weights.foreign_config(found, 256 if step == "100" else 64)["model"])
         pth.check_fit(Zi2ZiModel(config, "meta", is_training=False).netG, content, path)
         pth.fit(Zi2ZiModel(config, is_training=False).netG, content, path)
     elif part == checkpoint.DISCRIMINATOR:
-        say(str(checkpoint.discriminator_architecture_of(content, path)))
+        with weights.naming_weights(path):
+            print(discriminator_architecture(content))
     if step == "2":
         run = path.parent.parent
         names = ("image_size", "ngf", "ndf", "embedding_dim", "embedding_num")
         model = Zi2ZiModel(Zi2ZiConfig(**dict(zip(names, (64, 4, 2, 8, 1), strict=True))), "meta")
         parts = checkpoint.read_step(path.parent, 2)
         check_parts(model, parts, path.parent, 2)
-        say(f"{train.__name__} could go on in {run}")
+        print(f"{train.__name__} could go on in {run}")
 
 
 def read_config_file(path: Path) -> None:
-    import train
     from model import Zi2ZiConfig
     from utils.data.open import data_from_config
     from utils.experiment.config import Paths, read_config
 
     config = read_config(Paths(path.parent))
-    check_recorded(train.build_parser(), config["training"], str(path))
+    check_recorded(config["training"], str(path))
     data = data_from_config(config["data"])
     data.render_pairs(data.some_pairs(5), 64)
     try:
         Zi2ZiConfig(**config["model"])
     except (TypeError, ValueError) as error:
-        say(f"refused: {error}")
+        print(f"refused: {error}")
 
 
 def read_manifest(path: Path) -> None:
@@ -412,4 +412,4 @@ def read(kind: str, path: str) -> int:
         READERS[kind](Path(path))
         return 0
 
-    return run_script(Parser(prog="reader"), reader, [])
+    return run_script(Parser("reader", None), reader, [])

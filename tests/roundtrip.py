@@ -17,7 +17,7 @@ from fontTools.pens.recordingPen import DecomposingRecordingPen
 from fontTools.ttLib import TTFont
 
 from utils import font_export, metrics
-from utils.fonts import export
+from utils.fonts import flags
 from utils.fonts.trace_cache import trace_image
 from utils.glyphs.charset import codepoint_name, read_charset
 from utils.glyphs.render import GlyphRenderer
@@ -82,7 +82,7 @@ def milliseconds(spec: str, characters: str, size: int) -> float:
         for character in characters[:100]:
             save_image(font.render(character, size), path)
             start = time.process_time()
-            trace_image(path.read_bytes(), export.DEFAULTS["tolerance"])
+            trace_image(path.read_bytes(), flags.DEFAULTS["tolerance"])
             spent += time.process_time() - start
     return spent / len(characters[:100]) * 1000
 

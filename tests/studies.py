@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from tests.variants import Variant
-from utils.training.options import DEFAULTS
+from utils.training.flags import DEFAULTS
 
 # What training was before any search: the settings of the earlier ports with the blur, at one learning rate, and
 # glyphs that are scaled and shifted further than by default now.

@@ -30,7 +30,7 @@ from tests.studies import STUDIES
 from tests.variants import Variant, VariantModel, learning_rate_factor, mix
 from utils import metrics
 from utils.data import loader
-from utils.data.font_pairs import FontData
+from utils.data.font_pairs import FontData, Split
 from utils.data.loader import ResumableSampler, TrainingPairs, collate
 from utils.data.pairs import PairData, sample_held_out
 from utils.data.record_pairs import RecordData
@@ -98,7 +98,7 @@ def open_data(args: argparse.Namespace) -> PairData:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "chosen.txt"
         path.write_text("".join(chosen), encoding="utf-8")
-        data = FontData.from_fonts(args.src_font, args.dst_font, [], str(path), 0.0, 777)
+        data = FontData.from_fonts(args.src_font, args.dst_font, [], str(path), Split(0.0, 777))
     # A sample, so that it is always as many, and the same as in earlier studies.
     data.train, data.held_out = map("".join, sample_held_out(data.train, HELD_OUT / len(chosen), 777))
     return data

@@ -9,7 +9,7 @@ from fontTools.fontBuilder import FontBuilder
 from fontTools.ttLib import TTFont
 
 from tests.fonts import boxes, make_collection, make_font
-from utils.data.font_pairs import FontData, open_recorded
+from utils.data.font_pairs import FontData, Split, open_recorded
 from utils.data.loader import ResumableSampler, TrainingPairs, collate, training_batches
 from utils.data.pairs import split_held_out
 from utils.errors import UserError
@@ -199,7 +199,7 @@ def test_missing_characters_are_left_out_and_named(tmp_path):
     second = make_font(tmp_path / "b.otf", dict.fromkeys("三四五", box), family="Second")
     charset = tmp_path / "c.txt"
     charset.write_text("一二三四五六七八九", encoding="utf-8")
-    data = FontData.from_fonts(str(source), [str(first), str(second)], [], str(charset), 0.2, 0)
+    data = FontData.from_fonts(str(source), [str(first), str(second)], [], str(charset), Split(0.2, 0))
     assert set(data.train + data.held_out) == set("一二三四五")
     assert data.lacking == {"Source": "七八九", "First": "五六九", "Second": "一二六七八九"}
     assert any("Source lacks 3 characters, left out: 七八九" in line for line in data.summary())
@@ -211,14 +211,14 @@ def test_without_a_charset_all_shared_han_are_used(tmp_path):
     box = (100, 0, 900, 800)
     source = make_font(tmp_path / "s.ttf", dict.fromkeys("一二三Aあ", box))
     target = make_font(tmp_path / "t.ttf", dict.fromkeys("三二四Aあ", box))
-    data = FontData.from_fonts(str(source), [str(target)], [], None, 0.0, 0)
+    data = FontData.from_fonts(str(source), [str(target)], [], None, Split(0.0, 0))
     assert set(data.train) == set("二三")
 
 
 def test_fonts_without_a_shared_character_are_refused(tmp_path):
     source, target = (make_font(tmp_path / f"{c}.ttf", {c: (0, 0, 9, 9)}) for c in "一二")
     with pytest.raises(UserError, match="no character"):
-        FontData.from_fonts(str(source), [str(target)], [], None, 0.1, 0)
+        FontData.from_fonts(str(source), [str(target)], [], None, Split(0.1, 0))
 
 
 def test_a_variable_font_says_at_which_weight_it_is_drawn(tmp_path):
@@ -228,7 +228,7 @@ def test_a_variable_font_says_at_which_weight_it_is_drawn(tmp_path):
     builder.setupFvar([("wght", 100, 100, 900, "Weight")], [{"location": {"wght": 100}, "stylename": names}])
     builder.setupGvar({})
     builder.save(path)
-    data = FontData.from_fonts(str(path), [str(path)], [], None, 0.0, 0)
+    data = FontData.from_fonts(str(path), [str(path)], [], None, Split(0.0, 0))
     assert all(line.endswith("wght 100") or "wght 100: " in line for line in data.summary()[:2])
 
 
@@ -239,7 +239,7 @@ def test_a_variable_font_with_a_damaged_table_can_be_drawn_all_the_same(tmp_path
 
 
 def test_what_is_recorded_renders_the_same_at_inference():
-    data = FontData.from_fonts(*BUNDLED, [], None, 0.1, 777)
+    data = FontData.from_fonts(*BUNDLED, [], None, Split(0.1, 777))
     again = FontData.from_config(data.describe())
     assert (again.train, again.held_out) == (data.train, data.held_out)
     pairs = TrainingPairs(data, 128)
@@ -262,7 +262,7 @@ def test_another_font_under_the_same_name_is_refused(tmp_path):
 
 
 def bundled_pairs(**changes):
-    return TrainingPairs(FontData.from_fonts(*BUNDLED, [], None, 0.1, 777), 64, **changes)
+    return TrainingPairs(FontData.from_fonts(*BUNDLED, [], None, Split(0.1, 777)), 64, **changes)
 
 
 def test_augmentation_moves_both_glyphs_alike_and_never_flips(tmp_path):

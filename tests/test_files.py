@@ -3,6 +3,7 @@
 import csv
 import itertools
 import json
+import logging
 import os
 
 import numpy as np
@@ -244,31 +245,33 @@ def test_weights_that_fit_are_loaded(tmp_path):
     assert torch.equal(net.embedder.weight, tiny_model(seed=1).netG.embedder.weight)
 
 
-def test_drawing_weights_fall_back_and_say_so(tmp_path):
+def test_drawing_weights_fall_back_and_say_so(tmp_path, caplog):
+    caplog.set_level(logging.INFO)
     for step in (3, 6):
         save(tmp_path, step)
-    assert find_weights(tmp_path, "latest", "auto")[0].path.name == "6_net_G_EMA.pth"
-    assert find_weights(tmp_path, "latest", "raw")[0].path.name == "6_net_G.pth"
-    assert find_weights(tmp_path, "3", "auto")[0].path.name == "3_net_G_EMA.pth"
+    assert find_weights(tmp_path, "latest", "auto").path.name == "6_net_G_EMA.pth"
+    assert find_weights(tmp_path, "latest", "raw").path.name == "6_net_G.pth"
+    assert find_weights(tmp_path, "3", "auto").path.name == "3_net_G_EMA.pth"
     (tmp_path / "6_net_G_EMA.pth").unlink()
-    weights, said = find_weights(tmp_path, "latest", "auto")
+    weights = find_weights(tmp_path, "latest", "auto")
     assert weights.path.name == "6_net_G.pth"
-    assert "no EMA weights" in said[0]
-    assert find_weights(tmp_path, "latest", "ema")[0].step == 3
+    assert "no EMA weights" in caplog.messages[0]
+    assert find_weights(tmp_path, "latest", "ema").step == 3
     with pytest.raises(UserError, match="step 9"):
         find_weights(tmp_path, "9", "auto")
 
 
-def test_drawing_passes_over_what_is_cut_or_damaged(tmp_path):
+def test_drawing_passes_over_what_is_cut_or_damaged(tmp_path, caplog):
+    caplog.set_level(logging.INFO)
     for step in (1, 2, 3):
         save(tmp_path, step)
     (tmp_path / "3_state.pth").unlink()
     (tmp_path / "2_net_G_EMA.pth").write_bytes(b"PK damaged")
     (tmp_path / "2_net_G.pth").write_bytes(b"")
-    weights, said = find_weights(tmp_path, "latest", "auto")
+    weights = find_weights(tmp_path, "latest", "auto")
     assert weights.step == 1
-    assert "step 3" in said[0]
-    assert "2_net_G_EMA.pth" in said[1]
+    assert "step 3" in caplog.messages[0]
+    assert "2_net_G_EMA.pth" in caplog.messages[1]
     with pytest.raises(UserError, match="2_net_G"):
         find_weights(tmp_path, "2", "auto")
 
@@ -306,7 +309,7 @@ class Inverter:
         image_size = 32
         input_nc = 1
 
-    def sample(self, source, label):
+    def sample(self, source, label, weights):
         return -source
 
 

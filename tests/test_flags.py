@@ -1,10 +1,10 @@
 """Every flag is read and has an effect; mistakes are one line and exit with 2."""
 
-import argparse
 import json
 import re
 import subprocess
 import sys
+import typing
 from dataclasses import fields
 from pathlib import Path
 
@@ -17,11 +17,18 @@ from model import Zi2ZiConfig, Zi2ZiModel
 from model import config as networks
 from tests.conftest import run_train
 from tests.fonts import make_font
+from utils import prepare, specimen
+from utils.cli import Kept, flags_in
 from utils.device import default_amp
+from utils.drawing.flags import CONFIRMED, DRAW, DrawOptions
 from utils.experiment import checkpoint
 from utils.experiment.config import Paths, read_config
+from utils.fonts.flags import EXPORT, ExportOptions
+from utils.labels import label_or_blend
+from utils.training import flags as train_flags
 from utils.training import options, recorded, stopping, trainer
 from utils.training import trainer as training
+from utils.training.flags import TrainOptions
 
 ROOT = Path(__file__).parent.parent
 
@@ -48,7 +55,7 @@ TRAIN_FLAGS = {
 TESTED_APART = {
     *("experiment_dir", "gpu_ids", "resume", "overwrite", "keep_checkpoints", "checkpoint_only_last"),
     *("num_workers", "max_minutes", "schedule", "dst_imgs", "data_dir", "fine_tune", "freeze_encoder"),
-    *("compile", "early_stop", "recipe", "sharpness", "checkpoint_minutes", "deterministic"),
+    *("compile", "early_stop", "recipe", "sharpness", "checkpoint_minutes", "deterministic", "dry_run"),
 }
 INFER_FLAGS = {
     *(
@@ -69,14 +76,8 @@ INFER_FLAGS = {
         "batch_size",
     ),
     *("experiment_dir", "resume", "gpu_ids", "infer_dir", "image_ext", "filename_rule", "skip_exist"),
-    *infer.CONFIRMED_SIZES,
-    *infer.CONFIRMED_MODES,
-    *infer.CONFIRMED_BLUR,
+    *CONFIRMED,
 }
-
-
-def names(parser: argparse.ArgumentParser) -> set[str]:
-    return {action.dest for action in parser._actions} - {"help"}
 
 
 def fingerprint(folder: Path) -> dict[str, object]:
@@ -112,8 +113,8 @@ def base(made, tmp_path_factory):
 
 
 def test_every_flag_is_tested():
-    assert names(train.build_parser()) == TRAIN_FLAGS.keys() | TESTED_APART
-    assert names(infer.build_parser()) == INFER_FLAGS
+    assert train_flags.FLAGS.keys() == TRAIN_FLAGS.keys() | TESTED_APART
+    assert flags_in(DRAW).keys() == INFER_FLAGS
 
 
 def test_a_run_repeats(made, base, tmp_path):
@@ -139,7 +140,9 @@ def test_the_recipe_of_the_earlier_ports(made, tmp_path):
     assert train.main([*flags, "--recipe", "zi2zi", "--dropout", "0.2", "--max_steps", "1"]) == 0
     config = json.loads((tmp_path / "config.json").read_text(encoding="utf-8"))
     values = config["model"] | config["training"]
-    assert {name: values[name] for name in options.RECIPES["zi2zi"]} == options.RECIPES["zi2zi"] | {"dropout": 0.2}
+    assert {name: values[name] for name in train_flags.RECIPES["zi2zi"]} == train_flags.RECIPES["zi2zi"] | {
+        "dropout": 0.2
+    }
     assert not list(tmp_path.glob("checkpoint/*EMA*"))
     assert train.main([*flags, "--resume", "latest", "--max_steps", "2"]) == 0
     assert json.loads((tmp_path / "config.json").read_text(encoding="utf-8"))["model"] == config["model"]
@@ -156,7 +159,7 @@ def test_without_an_adversarial_loss_the_discriminator_stays_as_it_is(made, tmp_
     assert train.main([*flags, "--resume", "latest", "--max_steps", "3", "--Ladv_penalty", "1"]) == 0
     assert "there is no trained discriminator: it starts from its seed" in capsys.readouterr().out
     third = torch.load(tmp_path / "checkpoint/3_net_D.pth", weights_only=True)
-    torch.manual_seed(options.DEFAULTS["random_seed"])
+    torch.manual_seed(train_flags.DEFAULTS["random_seed"])
     model = read_config(Paths(tmp_path))["model"]
     first = Zi2ZiModel(Zi2ZiConfig(**model)).netD.state_dict()
     assert all((first[key] - third[key]).abs().max() < 0.01 for key in first if key.endswith("weight"))
@@ -267,8 +270,7 @@ def test_checkpoints_by_time(made, tmp_path, monkeypatch):
     monkeypatch.setattr(stopping, "MOST_SHARE", 1.0)
     assert run_train(tmp_path, *made_flags(made), "--max_steps", 4, "--checkpoint_minutes", 1e-9) == 0
     assert checkpoint.steps_with(tmp_path / "checkpoint", checkpoint.STATE) == [3, 4]
-    with pytest.raises(SystemExit):
-        run_train(tmp_path, "--resume", "latest", "--checkpoint_minutes", 1, "--checkpoint_steps", 5)
+    assert run_train(tmp_path, "--resume", "latest", "--checkpoint_minutes", 1, "--checkpoint_steps", 5) == 2
 
 
 def test_steps_between_checkpoints_outlive_the_run_that_they_were_given_to(made, tmp_path):
@@ -277,8 +279,8 @@ def test_steps_between_checkpoints_outlive_the_run_that_they_were_given_to(made,
     config = read_config(Paths(tmp_path))
     for minutes, flags in ((0.0, []), (5.0, ["--checkpoint_steps", "200"])):
         config["training"]["checkpoint_minutes"] = minutes
-        args = train.build_parser().parse_args(["--resume", "latest", *flags])
-        found = options.resolve_options(args, Paths(tmp_path), config, {}, on_cuda=True)
+        given = options.with_implied(train.build_parser().given(["--resume", "latest", *flags]))
+        found = options.resolve_options(given, Paths(tmp_path), config, {}, on_cuda=True).options
         assert (found.checkpoint_steps, found.checkpoint_minutes) == (200, 0.0)
 
 
@@ -296,21 +298,21 @@ def test_what_the_machine_chose_another_machine_chooses_anew(made, tmp_path):
     assert run_train(tmp_path, *flags, "--num_workers", 1) == 0
     config = read_config(Paths(tmp_path))
     assert config["training"]["of_machine"] == ["amp", "sample_steps", "checkpoint_minutes"]
-    args = train.build_parser().parse_args(["--resume", "latest"])
+    given = options.with_implied(train.build_parser().given(["--resume", "latest"]))
     own = config["training"]["amp"] = config["model"]["amp"] = "off"
-    found = options.resolve_options(args, Paths(tmp_path), config, {}, on_cuda=True, amp="bf16")
+    found = options.resolve_options(given, Paths(tmp_path), config, {}, on_cuda=True, amp="bf16").options
     assert (found.num_workers, found.amp, found.sample_steps, found.checkpoint_minutes) == (1, "bf16", 0, 10.0)
-    said = recorded.changes_on_resume(args, found, config)
+    said = recorded.changes_on_resume(given, found, config)
     assert said == [
         "--amp bf16 from here on, off before",
         "--sample_steps 0 from here on, 100 before",
         "--checkpoint_minutes 10.0 from here on, 0.0 before",
     ]
-    again = options.resolve_options(args, Paths(tmp_path), config, {}, on_cuda=False, amp=own)
-    assert recorded.changes_on_resume(args, again, config) == []
+    again = options.resolve_options(given, Paths(tmp_path), config, {}, on_cuda=False, amp=own).options
+    assert recorded.changes_on_resume(given, again, config) == []
     for odd in (None, 3, "amp", [["amp"], {}], ["amp", "amp", "lr"]):
         config["training"]["of_machine"] = odd
-        found = options.resolve_options(args, Paths(tmp_path), config, {}, on_cuda=True, amp="bf16")
+        found = options.resolve_options(given, Paths(tmp_path), config, {}, on_cuda=True, amp="bf16").options
         assert found.amp == ("bf16" if odd == ["amp", "amp", "lr"] else "off")
 
 
@@ -330,9 +332,9 @@ LENGTHS = {  # what is given, what was recorded, and the epochs, steps and minut
 @pytest.mark.parametrize("given", LENGTHS)
 def test_a_length_that_is_given_takes_the_place_of_others(made, tmp_path, given, on_cuda):
     saved, expected = LENGTHS[given]
-    args = train.build_parser().parse_args([*made_flags(made), *given.split()])
+    flags = options.with_implied(train.build_parser().given([*made_flags(made), *given.split()]))
     config = {"model": {}, "training": saved} if saved else None
-    found = options.resolve_options(args, Paths(tmp_path), config, {}, on_cuda=on_cuda)
+    found = options.resolve_options(flags, Paths(tmp_path), config, {}, on_cuda=on_cuda).options
     if not given and on_cuda:
         expected = (None, None, 60.0)
     assert (found.epoch, found.max_steps, found.max_minutes) == expected
@@ -340,7 +342,7 @@ def test_a_length_that_is_given_takes_the_place_of_others(made, tmp_path, given,
     if config:
         lengths = ("epoch", "max_steps", "max_minutes")
         replaced = [name for name, value in zip(lengths, expected, strict=True) if value is None and name in saved]
-        said = [line for line in recorded.changes_on_resume(args, found, config) if "takes the place of" in line]
+        said = [line for line in recorded.changes_on_resume(flags, found, config) if "takes the place of" in line]
         assert said == [f"{given} takes the place of --{name} {saved[name]}" for name in replaced]
 
 
@@ -382,13 +384,63 @@ def test_without_ema_there_is_no_ema_file(made, tmp_path):
 
 def test_defaults_of_the_config_are_those_of_the_earlier_ports():
     """The tables for --help, which must not import torch, and the dataclass agree; but EMA is on in the latter."""
-    ports = train.DEFAULTS | options.RECIPES["zi2zi"] | {"ema_decay": train.DEFAULTS["ema_decay"]}
+    ports = train_flags.DEFAULTS | train_flags.RECIPES["zi2zi"] | {"ema_decay": train_flags.DEFAULTS["ema_decay"]}
     for field in fields(Zi2ZiConfig):
         if field.name in ports:
             assert ports[field.name] == field.default, field.name
-    assert {field.name for field in fields(Zi2ZiConfig)} - train.DEFAULTS.keys() == {"embedding_num", "lr_D", "amp"}
-    assert list(networks.AMP_TYPES) == list(options.AMP)
-    assert networks.OPTIMIZERS == options.OPTIMIZERS
+    assert {field.name for field in fields(Zi2ZiConfig)} - train_flags.DEFAULTS.keys() == {
+        "embedding_num",
+        "lr_D",
+        "amp",
+    }
+    assert list(networks.AMP_TYPES) == list(train_flags.AMP)
+    assert networks.OPTIMIZERS == train_flags.OPTIMIZERS
+
+
+OPTIONS = {  # what travels once the flags are parsed, and what it holds beside them
+    "train": (TrainOptions, train_flags.TRAIN, {"of_machine"}),
+    "infer": (DrawOptions, DRAW, set()),
+    "font_export": (ExportOptions, EXPORT, {"missing"}),
+    "prepare": (prepare.PackOptions, prepare.PACK, set()),
+    "specimen": (specimen.SpecimenOptions, specimen.SPECIMEN, {"font"}),
+}
+
+
+@pytest.mark.parametrize("command", OPTIONS)
+def test_what_travels_has_the_names_and_the_types_of_the_flags(command):
+    kind, table, beside = OPTIONS[command]
+    of_call = {name for name, flag in flags_in(table).items() if flag.kept is Kept.NOT} if command == "train" else set()
+    types = typing.get_type_hints(kind)
+    assert types.keys() - beside == flags_in(table).keys() - of_call
+    for name in types.keys() - beside:
+        flag, known = flags_in(table)[name], typing.get_args(types[name]) or (types[name],)
+        shown = {getattr(each, "__name__", str(each)) for each in known}
+        made = {"bool": "bool", "float": "float", "int": "int", "integer": "int"}.get(flag.type.__name__, "str")
+        assert made in shown or flag.many or flag.type is label_or_blend, (name, known)
+        if flag.default is not None and command != "train":
+            assert next(field for field in fields(kind) if field.name == name).default == flag.default, name
+
+
+def test_a_dry_run_says_where_every_value_comes_from_and_writes_nothing(made, tmp_path, capsys):
+    folder = tmp_path / "run"
+    assert run_train(folder, *made_flags(made), "--recipe", "zi2zi", "--max_steps", 7, "--dry_run") == 0
+    said = {line.split()[0]: " ".join(line.split()[1:]) for line in capsys.readouterr().out.splitlines()}
+    assert said["max_steps"] == "7 (flag)"
+    assert said["schedule"] == "20 (recipe)"
+    assert said["random_seed"] == "777 (default)"
+    assert said["num_workers"] == "0 (machine)"
+    assert said["lr_D"] == "0.001 (as --lr)"
+    assert train_flags.TrainOptions.names() <= [*said]
+    assert not folder.exists()
+    assert run_train(folder, *made_flags(made), "--max_steps", 1) == 0
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    capsys.readouterr()
+    assert run_train(folder, "--resume", "latest", "--max_steps", 9, "--dry_run") == 0
+    said = capsys.readouterr().out
+    assert re.search(r"(?m)^random_seed +777  \(checkpoint\)$", said)
+    assert re.search(r"(?m)^max_steps +9  \(flag\)$", said)
+    assert re.search(r"\d+ pairs to train on, \d+ for validation, \d+ held out", said)
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
 
 
 @pytest.mark.parametrize("script", ["train.py", "infer.py"])
@@ -436,9 +488,8 @@ def test_help_needs_no_torch(script):
 )
 def test_a_mistake_is_one_line(script, flags, words, tmp_path, capsys):
     main = {"train": train.main, "infer": infer.main}[script]
-    with pytest.raises(SystemExit) as caught:
-        main([*flags.split(), "--experiment_dir", str(tmp_path / "run")])
-    assert caught.value.code == 2
+    code = main([*flags.split(), "--experiment_dir", str(tmp_path / "run")])
+    assert code == 2
     error = capsys.readouterr().err
     assert error.startswith(f"{script}.py: error: ")
     assert error.count("\n") == 1

@@ -3,6 +3,7 @@
 import itertools
 import json
 import shutil
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -15,14 +16,16 @@ from PIL import Image, ImageFont
 from tests import roundtrip
 from tests.fonts import make_collection, make_font
 from utils import font_export
-from utils.data.font_pairs import FontData
+from utils.cli import flags_in
+from utils.data.font_pairs import FontData, Split
+from utils.drawing.flags import DrawOptions
 from utils.experiment import manifest
 from utils.fonts import trace_cache
 from utils.fonts.complete import complete_font, open_base
-from utils.fonts.export import FLAGS
 from utils.fonts.fit import Lattice
+from utils.fonts.flags import EXPORT, ExportOptions
 from utils.fonts.glyph import OutlinedGlyph
-from utils.fonts.layout import Frame
+from utils.fonts.layout import Layout
 from utils.fonts.spacing import SourceSpacing
 from utils.glyphs.charset import codepoint_name
 from utils.glyphs.placement import Placement
@@ -92,9 +95,8 @@ def some(spec: str, count: int) -> str:
 
 
 def refused(words: str, capsys, *arguments: object, **named: object) -> None:
-    with pytest.raises(SystemExit) as caught:
-        export(*arguments, **named)
-    assert caught.value.code == 2
+    code = export(*arguments, **named)
+    assert code == 2
     error = capsys.readouterr().err
     assert error.count("\n") == 1
     assert words in error
@@ -141,8 +143,12 @@ def test_a_new_font_is_read_by_every_program(kind, tmp_path, capsys):
     assert not list(tmp_path.glob(".*"))
 
 
-def test_the_flags_that_infer_passes_on_are_those_of_the_export():
-    assert {action.dest for action in font_export.build_parser()._actions} - {"help"} == set(FLAGS)
+def test_infer_passes_its_flags_on_to_the_export():
+    assert {field.name for field in fields(ExportOptions)} - {"missing"} == set(flags_in(EXPORT))
+    shared = {"experiment_dir": "e", "infer_dir": "i", "src_font": "s", "base": "b", "exclude_suspects": 3}
+    shared |= {"font_out": "o", "font_name": "n", "font_name_en": "N", "missing": "m"}
+    assert DrawOptions(label=[2], **shared).of_font() == ExportOptions(label=2, **shared)
+    assert DrawOptions().of_font() == ExportOptions()
 
 
 def test_characters_beyond_the_first_plane(tmp_path):
@@ -222,7 +228,7 @@ def test_a_placed_glyph_sits_where_a_drawn_one_would(tmp_path):
     """The target is placed with a scale and a shift of its own in training: the export undoes them."""
     source = make_font(tmp_path / "source.ttf", dict.fromkeys("國永字", (100, 0, 900, 800)))
     target = make_font(tmp_path / "target.ttf", dict.fromkeys("國永", (250, 150, 650, 550)), upem=1000)
-    data = FontData.from_fonts(str(source), [str(target)], [], None, 0.0, 1)
+    data = FontData.from_fonts(str(source), [str(target)], [], None, Split(0.0, 1))
     placement = data.targets[0].placement
     assert placement.em > 1.2 * data.source.placement.em
     drawn = np.full((256, 256), 255, np.uint8)
@@ -230,7 +236,7 @@ def test_a_placed_glyph_sits_where_a_drawn_one_would(tmp_path):
     drawn[256 - box[3] : 256 - box[1], box[0] : box[2]] = 0
     (tmp_path / "in").mkdir()
     save_image(drawn, tmp_path / "in" / "字.png")
-    frame = Frame(placement, 1000, SourceSpacing(data.source, placement, 1000))
+    frame = Layout(placement, 1000, SourceSpacing(data.source, placement, 1000))
     glyph = frame.glyph("字", trace_cache.trace_image((tmp_path / "in" / "字.png").read_bytes(), 0.2, frame.lattice))
     assert glyph.bounds() == pytest.approx((250, 150, 650, 550), abs=3)
 
@@ -387,8 +393,7 @@ def test_a_blank_drawing_is_left_out_and_said(tmp_path, capsys):
     shutil.rmtree(drawings)
     drawings.mkdir()
     Image.new("L", (64, 64), 255).save(drawings / "龘.png")
-    with pytest.raises(SystemExit):
-        export(tmp_path / "Other.ttf", drawings)
+    assert export(tmp_path / "Other.ttf", drawings) == 2
     assert "none of the 1 drawings has an outline" in capsys.readouterr().err
 
 

@@ -18,7 +18,7 @@ from utils.fonts.complete import Base
 from utils.fonts.glyph import OutlinedGlyph
 from utils.fonts.layout import vertical_metrics
 from utils.fonts.names import Names
-from utils.fonts.spacing import BaseSpacing, SourceSpacing, kind_of
+from utils.fonts.spacing import BaseSpacing, SourceSpacing, width_kind
 from utils.glyphs.placement import Placement
 from utils.glyphs.render import GlyphRenderer
 from utils.images import save_image
@@ -167,11 +167,11 @@ def spacing_of(base: Path, source: Path) -> BaseSpacing:
 
 
 def test_kinds_of_characters():
-    assert kind_of("永") == kind_of("〇") == kind_of("\U00020000")
-    assert kind_of("あ") != kind_of("ア") != kind_of("ｱ")
-    assert kind_of("A") == kind_of("é") != kind_of("Ａ")
-    assert kind_of("1") != kind_of(",")
-    assert kind_of("가") != kind_of("永")
+    assert width_kind("永") == width_kind("〇") == width_kind("\U00020000")
+    assert width_kind("あ") != width_kind("ア") != width_kind("ｱ")
+    assert width_kind("A") == width_kind("é") != width_kind("Ａ")
+    assert width_kind("1") != width_kind(",")
+    assert width_kind("가") != width_kind("永")
 
 
 def test_the_commonest_advance_of_ideographs_is_that_of_new_ones(tmp_path):

@@ -12,9 +12,9 @@ from PIL import Image
 import infer
 from tests.conftest import run_train
 from tests.fonts import boxes, make_font
-from utils.data.font_pairs import FontData, distinct, open_recorded
+from utils.data.font_pairs import FontData, Split, distinct, open_recorded
 from utils.errors import UserError
-from utils.glyphs.charset import character_of
+from utils.glyphs.charset import named_character
 from utils.glyphs.image_folder import GlyphImages
 from utils.glyphs.placement import Movement
 from utils.glyphs.render import GlyphRenderer
@@ -50,7 +50,7 @@ def ink(image):
     ],
 )
 def test_names(stem, character):
-    assert character_of(stem) == character
+    assert named_character(stem) == character
 
 
 def test_the_image_is_the_em_box(tmp_path):
@@ -190,7 +190,7 @@ def test_folders_and_fonts_are_labels_together(tmp_path):
         folder.mkdir(parents=True)
         for character in shown:
             drawn().save(folder / f"{character}.png")
-    data = FontData.from_fonts(str(source), [str(target)], list(map(str, folders)), None, 0.0, 0)
+    data = FontData.from_fonts(str(source), [str(target)], list(map(str, folders)), None, Split(0.0, 0))
     assert data.labels == ["Font", "hand", "hand (2)"]
     assert distinct(["A", "A", "A (2)", "A"]) == ["A", "A (3)", "A (2)", "A (4)"]
     pairs = {label: {c for n, c in data.train_pairs if n == label} for label in range(3)}

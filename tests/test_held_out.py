@@ -5,14 +5,13 @@ import json
 from pathlib import Path
 
 import numpy as np
-import pytest
 from PIL import Image
 
 from tests.conftest import run_train
 from tests.fonts import boxes, make_font
 from tests.test_font_export import pictures, refused
 from tests.test_train_infer import run_infer
-from utils.data.font_pairs import Earlier, FontData
+from utils.data.font_pairs import Earlier, FontData, Split
 from utils.data.obj_file import write_obj
 from utils.data.pairs import MOST_VALIDATED, sample_held_out, sample_validation
 from utils.data.record_pairs import RecordData
@@ -31,8 +30,8 @@ def fonts_of(folder: Path, characters: str, family: str = "Hand") -> list[str]:
 
 def split(folder: Path, characters: str, earlier: Earlier | None = None, **changes) -> FontData:
     source, target = fonts_of(folder, characters, changes.pop("family", "Hand"))
-    values = {"split_ratio": 0.1, "seed": 7, "val_ratio": 0.1} | changes
-    return FontData.from_fonts(source, [target], [], None, earlier=earlier, **values)
+    values = {"ratio": 0.1, "seed": 7, "val_ratio": 0.1} | changes
+    return FontData.from_fonts(source, [target], [], None, Split(earlier=earlier, **values))
 
 
 def earlier_of(data: FontData, **changes) -> Earlier:
@@ -69,7 +68,7 @@ def test_what_an_earlier_run_held_out_is_not_trained_on(tmp_path):
 
 def test_a_run_on_all_characters_holds_nothing_out(tmp_path):
     first = split(tmp_path, MANY)
-    last = split(tmp_path, MANY, earlier_of(first), split_ratio=0.0, val_ratio=0.0)
+    last = split(tmp_path, MANY, earlier_of(first), ratio=0.0, val_ratio=0.0)
     assert (set(last.train), last.held_out, last.validation) == (set(MANY), "", "")
     assert last.kept_lines(earlier_of(first), "run") == []
 
@@ -86,7 +85,7 @@ def test_what_can_only_be_too_good_is_said(tmp_path):
 def test_another_font_is_scored_on_as_many_characters_as_were_asked_for(tmp_path):
     """The style is new: a character that was trained on in another one tells how well it is learned."""
     known = earlier_of(split(tmp_path, MANY))
-    data = split(tmp_path, MANY, known, family="Other", split_ratio=0.5)
+    data = split(tmp_path, MANY, known, family="Other", ratio=0.5)
     assert 90 <= len(data.held_out) <= 150
     assert set(known.held_out) <= set(data.held_out)
 
@@ -108,7 +107,7 @@ def test_fine_tuning_keeps_the_held_out_characters(tmp_path, capsys):
 def test_an_older_experiment_goes_on_with_its_own_validation(tmp_path):
     """Its config.json has no validation characters: they are drawn as they were, and all their pairs are scored."""
     source, target = fonts_of(tmp_path, MANY)
-    record = FontData.from_fonts(source, [target, target], [], None, 0.1, 7).describe()
+    record = FontData.from_fonts(source, [target, target], [], None, Split(0.1, 7)).describe()
     del record["validation"]
     data = FontData.from_config(record)
     trained, validation = data.split_validation(0.4, 7)
@@ -121,7 +120,7 @@ def test_an_older_experiment_goes_on_with_its_own_validation(tmp_path):
 
 def test_at_most_so_many_pairs_are_scored_with_any_number_of_fonts(tmp_path):
     source, target = fonts_of(tmp_path, MANY)
-    data = FontData.from_fonts(source, [target] * 9, [], None, 0.1, 7, 0.2)
+    data = FontData.from_fonts(source, [target] * 9, [], None, Split(0.1, 7, 0.2))
     trained, validation = data.split_validation(0.2, 7)
     assert len(validation) == MOST_VALIDATED
     assert {label for label, _ in validation} == set(range(9))
@@ -170,8 +169,7 @@ def test_a_drawing_of_one_label_is_not_added_to_the_font_of_another(tmp_path, ca
     # Its content may be another by now: then its name tells.
     changed = make_font(tmp_path / "new.ttf", boxes("一二", (2, 0, 500, 500)), family="Hand 2")
     refused(words, capsys, tmp_path / "full.ttf", drawings, *flags, "--base", changed, spec=str(source))
-    with pytest.raises(SystemExit):
-        run_infer(run, "--src_txt", "五", "--base", fonts[0], "--label", 1, "--font_out", tmp_path / "full.ttf")
+    assert run_infer(run, "--src_txt", "五", "--base", fonts[0], "--label", 1, "--font_out", tmp_path / "full.ttf") == 2
     assert "is Hand 1, label 0 of the training, and the drawings are of label 1" in capsys.readouterr().err
 
 

@@ -96,7 +96,7 @@ class VariantModel(Zi2ZiModel):
         """One step on the batch of `set_input`, without accumulation."""
         if self.variant.program:
             return super().optimize_parameters()
-        variant, batch = self.variant, self.batch
+        variant, (batch,) = self.variant, self.micro_batches
         with_D = variant.adversarial != "none" and self.count % variant.every == 0 and self.progress >= variant.begin
         self.count += 1
         dtype = AMP_TYPES[self.config.amp]

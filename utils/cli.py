@@ -1,14 +1,19 @@
-"""What the scripts' command lines share: one-line errors, and values resolved from several places."""
+"""What the commands share: their flags, messages of one line, and exit codes."""
 
 import argparse
 import contextlib
 import errno
 import io
+import logging
 import re
 import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum, auto
 from typing import Any, NoReturn
+
+from tqdm import tqdm
 
 from utils.errors import Failure, UserError, abbreviate, is_out_of_memory
 
@@ -17,35 +22,99 @@ WRONG_PATH = (errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENOENT, errno.EAC
 TYPOGRAPHIC_FLAG = re.compile(r"^[‐-―−]+-*(?=[A-Za-z])")
 
 
+class Kept(Enum):
+    """What becomes of a flag's value when the training that it was given to goes on."""
+
+    FREE = auto()  # recorded; another value may be given
+    FIXED = auto()  # recorded; the checkpoint is what it says
+    MACHINE = auto()  # recorded; where it was not given, each machine has its own
+    SOURCE = auto()  # recorded; given again, it says where the data lies now
+    NOT = auto()  # of this call alone
+
+
+@dataclass(frozen=True)
+class Flag:
+    """A flag of a command."""
+
+    name: str
+    help: str
+    type: Callable[[str], Any] = str  # bool: `--name` and `--no-name`
+    default: Any = None
+    choices: Sequence[Any] | None = None
+    many: bool = False  # takes several values
+    one_way: bool = False  # of a bool: there is no `--no-name`
+    required: bool = False
+    metavar: str | None = None
+    kept: Kept = Kept.FREE
+
+    def add_to(self, group: argparse._ArgumentGroup) -> None:
+        """Add the flag to a group of a parser, which leaves it None where it is not given."""
+        text = self.help
+        if self.default is not None and not self.one_way:
+            text += f" (default {('off', 'on')[self.default] if self.type is bool else self.default})"
+        kwargs: dict[str, Any] = {"default": None, "help": text.replace("%", "%%"), "required": self.required}
+        if self.type is bool:
+            kwargs["action"] = "store_true" if self.one_way else argparse.BooleanOptionalAction
+        else:
+            kwargs |= {"type": self.type, "choices": self.choices, "nargs": "+" if self.many else None}
+            kwargs["metavar"] = self.metavar or self.name.rsplit("_", 1)[-1].upper()
+        group.add_argument(f"--{self.name}", **kwargs)
+
+    def accepts(self, value: Any) -> bool:
+        """Whether the flag could have this value, read from JSON."""
+        if self.type is bool:
+            return isinstance(value, bool)
+        if self.many:
+            return isinstance(value, list) and bool(value) and all(isinstance(item, str) for item in value)
+        if isinstance(value, bool) or not isinstance(value, str if self.type is str else (int, float)):
+            return False
+        try:
+            return self.type(str(value)) == value and (self.choices is None or value in self.choices)
+        except (ValueError, argparse.ArgumentTypeError):
+            return False
+
+
+FlagTable = Mapping[str, Sequence[Flag]]  # the flags of a command, by the headings of its --help
+
+
+def flags_in(table: FlagTable) -> dict[str, Flag]:
+    """The flags of a table by their names."""
+    return {flag.name: flag for flags in table.values() for flag in flags}
+
+
+def defaults_in(table: FlagTable) -> dict[str, Any]:
+    """The values of those flags of a table that have a default."""
+    return {name: flag.default for name, flag in flags_in(table).items() if flag.default is not None}
+
+
 class Parser(argparse.ArgumentParser):
-    """An argument parser whose errors are one line, and that takes no abbreviated flags."""
+    """An argument parser that raises UserError, and takes no abbreviated flags."""
 
-    def __init__(self, **kwargs: Any):
-        super().__init__(allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter, **kwargs)
+    def __init__(self, prog: str, description: str | None, table: FlagTable | None = None, **kwargs: Any):
+        kwargs.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
+        super().__init__(prog=prog, description=description, allow_abbrev=False, **kwargs)
+        for heading, flags in (table or {}).items():
+            group = self.add_argument_group(heading)
+            for flag in flags:
+                flag.add_to(group)
 
-    def parse_args(self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None):
-        args = sys.argv[1:] if args is None else list(args)
-        for arg in args:
+    def given(self, argv: Sequence[str] | None) -> dict[str, Any]:
+        """The values that `argv` gives, by default the command line.
+
+        Raises:
+            UserError: when it can't be understood.
+        """
+        argv = sys.argv[1:] if argv is None else argv
+        for arg in argv:
             if TYPOGRAPHIC_FLAG.match(arg):
                 name = TYPOGRAPHIC_FLAG.sub("", arg)
                 self.error(f"{arg} begins with a typographic dash, as copied from a web page: type --{name}")
             if arg.partition("=")[0] == "--use_ema":
                 self.error("--use_ema is not needed: EMA is on by default, --ema_decay 0 turns it off")
-        return super().parse_args(args, namespace)
+        return {name: value for name, value in vars(self.parse_args(argv)).items() if value is not None}
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: error: {' '.join(message.split())}\n")
-
-
-def add_flag(group: argparse._ArgumentGroup, name: str, help_text: str, default: Any = None, **kwargs: Any) -> None:
-    """Add --name to `group` with the parser default None: values are chosen by `resolve`, not by argparse."""
-    if default is not None:
-        help_text += f" (default {('off', 'on')[default] if isinstance(default, bool) else default})"
-    if isinstance(default, bool):
-        kwargs["action"] = argparse.BooleanOptionalAction
-    elif "action" not in kwargs:
-        kwargs.setdefault("metavar", name.rsplit("_", 1)[-1].upper())
-    group.add_argument(f"--{name}", default=None, help=help_text.replace("%", "%%"), **kwargs)
+        raise UserError(" ".join(message.split()))
 
 
 def as_given(name: str, value: Any) -> str:
@@ -53,39 +122,53 @@ def as_given(name: str, value: Any) -> str:
     return f"--no-{name}" if value is False else f"--{name}" if value is True else f"--{name} {value}"
 
 
-def resolve(args: argparse.Namespace, *sources: Mapping[str, Any]) -> argparse.Namespace:
-    """Fill every flag that was not given from the first of `sources` that knows it."""
-    values = dict(vars(args))
-    for name, value in values.items():
-        if value is None:
-            values[name] = next((source[name] for source in sources if source.get(name) is not None), None)
-    return argparse.Namespace(**values)
+class LineHandler(logging.Handler):
+    """Prints messages as they are, each a line: errors to stderr, all else to stdout; progress bars stay whole."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        stream = sys.stderr if record.levelno >= logging.ERROR else sys.stdout
+        with tqdm.external_write_mode(file=stream):
+            print(record.getMessage(), file=stream, flush=True)
 
 
-def run_script(parser: Parser, run: Callable[[argparse.Namespace], int], argv: Sequence[str] | None) -> int:
-    """Parse `argv` and return `run(args)`; what goes wrong is one line on stderr.
+@contextlib.contextmanager
+def messages() -> Iterator[None]:
+    """Within, what the modules of this program log is printed."""
+    logger, handler = logging.getLogger("utils"), LineHandler()
+    level = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
 
-    A mistake of the user's exits with 2, a failing disk or too little memory with 1, SIGINT and SIGTERM
-    with 130 and 143 after the files at hand are closed.
+
+def run_script(parser: Parser, run: Callable[[dict[str, Any]], int], argv: Sequence[str] | None) -> int:
+    """Call `run` with the flags that `argv` gives, and return its exit code; what goes wrong is one line on stderr.
+
+    A mistake of the user's has the code 2, a failing disk or too little memory 1, SIGINT and SIGTERM
+    130 and 143 after the files at hand are closed.
     """
     if isinstance(sys.stdout, io.TextIOWrapper):  # where its encoding lacks Chinese, names are escaped
         sys.stdout.reconfigure(errors="backslashreplace")
-    args = parser.parse_args(argv)
     try:
-        with terminating():
-            return run(args)
-    except UserError as error:
-        parser.error(str(error))
-    except (Exception, KeyboardInterrupt) as error:
+        with terminating(), messages():
+            return run(parser.given(argv))
+    except (Exception, KeyboardInterrupt, SystemExit) as error:
         code, line = told(error)
-        if line is None:
+        if line is None and not isinstance(error, SystemExit):
             raise
-        print(f"{parser.prog}: {line}", file=sys.stderr)
+        if line is not None:
+            print(f"{parser.prog}: {line}", file=sys.stderr)
         return code
 
 
 def told(error: BaseException) -> tuple[int, str | None]:
     """The exit code that an error ends a script with, and the line that tells of it; None where none does."""
+    if isinstance(error, SystemExit):
+        return error.code if isinstance(error.code, int) else int(error.code is not None), None
     if isinstance(error, UserError):
         return 2, f"error: {error}"
     if isinstance(error, Failure):
@@ -112,13 +195,6 @@ def terminating() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, previous)
-
-
-def say(*lines: str | None) -> None:
-    """Print lines at once, so that they come before a progress bar."""
-    for line in lines:
-        if line:
-            print(line, flush=True)
 
 
 def at_least(minimum: int, most: int = 2**63 - 1):

@@ -2,24 +2,28 @@
 
 import ctypes
 import importlib.util
+import logging
 import os
 import platform
 import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from utils.errors import UserError
+
+logger = logging.getLogger(__name__)
 
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of malloc.h
 # Of compute capability 7.5, as a T4, but without tensor cores: GeForce GTX 16, Quadro T400 to T2000, MX450.
 WITHOUT_TENSOR_CORES = re.compile(r"GTX 16\d\d|\bT(400|500|550|600|1000|1200|2000)\b|\bMX[45]50\b")
 
 
-def choose_device(gpu_ids: Sequence[str] | None) -> tuple[torch.device, str | None]:
-    """The device that --gpu_ids asks for, and a warning where it is not to be had.
+def choose_device(gpu_ids: Sequence[str] | None) -> torch.device:
+    """The device that --gpu_ids asks for; says so where it is not to be had.
 
     No ids: the first CUDA device; under torchrun each process has one of its own, of the ids where some are given.
     `-1`: the CPU. `mps`: Apple's GPU.
@@ -38,23 +42,25 @@ def choose_device(gpu_ids: Sequence[str] | None) -> tuple[torch.device, str | No
         raise UserError(f"--gpu_ids {' '.join(ids)}: each process needs a device of its own")
     ids = [ids[local]]
     if ids[0] == "-1":
-        return torch.device("cpu"), None
+        return torch.device("cpu")
     if ids[0] == "mps":
         if not torch.backends.mps.is_available():
             raise UserError("--gpu_ids mps: this machine or this build of torch has no MPS device")
         if processes > 1:
             raise UserError(f"--gpu_ids mps: Apple's GPU is one device, and torchrun started {processes} processes")
-        return torch.device("mps"), None
+        return torch.device("mps")
     if not (ids[0].isascii() and ids[0].isdigit()):
         raise UserError(f"--gpu_ids {ids[0]}: expected a number, -1 (CPU) or mps")
     if not torch.cuda.is_available():
         mps = "; --gpu_ids mps uses Apple's GPU" if torch.backends.mps.is_available() else ""
-        return torch.device("cpu"), f"WARNING: no CUDA device was found: working on the CPU, which is much slower{mps}"
+        if local == 0:  # of several processes one says it
+            logger.warning(f"WARNING: no CUDA device was found: working on the CPU, which is much slower{mps}")
+        return torch.device("cpu")
     if int(ids[0]) >= torch.cuda.device_count():
         raise UserError(f"--gpu_ids {ids[0]}: this machine has CUDA devices 0 to {torch.cuda.device_count() - 1}")
     device = torch.device("cuda", int(ids[0]))
     check_kernels(device)
-    return device, None
+    return device
 
 
 def check_kernels(device: torch.device) -> None:
@@ -115,7 +121,8 @@ def tune(device: torch.device, training: bool = True, deterministic: bool = Fals
     if deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when cuBLAS is first used
         torch.use_deterministic_algorithms(True)
-        torch.utils.deterministic.fill_uninitialized_memory = False  # of which nothing is read here
+        memory: Any = torch.utils.deterministic
+        memory.fill_uninitialized_memory = False  # of which nothing is read here
     if device.type == "cpu" and platform.libc_ver()[0] == "glibc":
         mallopt = ctypes.CDLL(None).mallopt
         for parameter, value in ((M_MMAP_MAX, 0), (M_TRIM_THRESHOLD, -1)):

@@ -8,7 +8,7 @@ import re
 import sys
 import traceback
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -32,7 +32,7 @@ class Ranks:
 
     rank: int = 0
     count: int = 1
-    device: torch.device | None = None
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     group: Any = None  # over gloo, for what passes between the processes on the CPU
 
     @property
@@ -80,13 +80,13 @@ class Ranks:
         Raises:
             SystemExit: with code 2, when another process speaks.
         """
-        failure = None
+        failure: Exception | None = None
         try:
             yield
         except Exception as error:
             failure = error
         failed = self.gather([self.rank] if failure else [])
-        if failed and failed[0] == self.rank:
+        if failure is not None and failed[0] == self.rank:
             raise failure
         if failed:
             sys.exit(2)
@@ -99,9 +99,8 @@ class Ranks:
         # Statistics of batch norms are not sent round: on CUDA they are equal, on the CPU the first process's are kept.
         known = inspect.signature(nn.parallel.DistributedDataParallel).parameters
         sync_buffers = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"  # before 2.13
-        return nn.parallel.DistributedDataParallel(
-            net, device_ids=ids, gradient_as_bucket_view=True, **{sync_buffers: False}
-        )
+        settings: dict[str, Any] = {sync_buffers: False}
+        return nn.parallel.DistributedDataParallel(net, device_ids=ids, gradient_as_bucket_view=True, **settings)
 
 
 @contextlib.contextmanager
@@ -135,7 +134,7 @@ def joined(device: torch.device) -> Iterator[Ranks]:
 def leave(error: BaseException) -> NoReturn:
     """End this process, one of several, with the line that tells why, and without waiting for any other."""
     if isinstance(error, SystemExit):
-        code = error.code if isinstance(error.code, int) else int(error.code is not None)
+        code, _ = told(error)
     else:
         if isinstance(error, RuntimeError) and (isinstance(error, dist.DistError) or LOST_PARTNER.search(str(error))):
             reason = abbreviate(" ".join(str(error).split()), 200)

@@ -3,13 +3,13 @@
 import contextlib
 import errno
 import json
+import logging
 import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from utils.cli import say
 from utils.errors import UserError
 
 if os.name == "nt":
@@ -18,13 +18,15 @@ else:
     import fcntl
 
 
+logger = logging.getLogger(__name__)
+
 DRAWINGS = ("png", "jpg", "bmp", "tif", "svg")
 WRITTEN = (*DRAWINGS, "json", "csv", "pth", "obj", "md", "html", "otf", "ttf")  # what this program writes
 TAKEN = (errno.EACCES, errno.EAGAIN, errno.EDEADLK)  # how a lock that another process holds is refused
 RETRIES = 50  # of a rename or a deletion that Windows refuses while a reader has the file open
 
 
-def temporary_of(path: Path) -> Path:
+def temporary_path(path: Path) -> Path:
     """The name under which `path` is written until it is whole."""
     return path.with_name(f".{path.name}.tmp")
 
@@ -46,7 +48,7 @@ def write_whole(path: Path, content: bytes | Callable[[BinaryIO], None], durable
 
 def write_temporary(path: Path, content: bytes | Callable[[BinaryIO], None], durable: bool = False) -> None:
     """The first half of `write_whole`; raises as it does, and then leaves no temporary file."""
-    temporary = temporary_of(path)
+    temporary = temporary_path(path)
     try:
         temporary.unlink(missing_ok=True)  # and not written through, should it be a link
         with naming(path), temporary.open("xb") as file:
@@ -61,7 +63,7 @@ def write_temporary(path: Path, content: bytes | Callable[[BinaryIO], None], dur
 
 def rename_temporary(path: Path) -> None:
     """The second half of `write_whole`; raises as it does, and then leaves no temporary file."""
-    temporary = temporary_of(path)
+    temporary = temporary_path(path)
     try:
         with naming(path):
             patiently(lambda: temporary.replace(path))
@@ -87,14 +89,15 @@ def naming(path: Path) -> Iterator[None]:
         raise OSError(error.errno, error.strerror or str(error), str(path)) from error
 
 
-def patiently(change: Callable[[], None]) -> None:
+def patiently(change: Callable[[], object]) -> None:
     """Change a file; on Windows, wait for up to five seconds while a reader has it open."""
     for _ in range(RETRIES if os.name == "nt" else 0):
         try:
-            return change()
+            change()
+            return
         except PermissionError:
             time.sleep(0.1)
-    return change()
+    change()
 
 
 def sync_folder(folder: Path) -> None:
@@ -153,7 +156,9 @@ def _acquire(path: Path, refusal: str) -> int:
             if error.errno in TAKEN:
                 os.close(number)
                 raise UserError(refusal) from None
-            say(f"{path.parent} is on a file system without locks: see to it that one process at a time works there")
+            logger.info(
+                f"{path.parent} is on a file system without locks: see to it that one process at a time works there"
+            )
             return number
         with contextlib.suppress(OSError):
             if os.name == "nt" or os.path.samestat(path.stat(), os.fstat(number)):

@@ -91,8 +91,8 @@ def resample(image: Image.Image, image_size: int, left: float, top: float, side:
     count = image.width
     pad = round(count * max(0.0, left, top, 1 - left - side, 1 - top - side) / side) + 2
     padded = ImageOps.expand(image, pad, fill=PAPER if image.mode == "L" else (PAPER,) * 3)
-    box = [pad + (edge - start) / side * count for edge in (0, 1) for start in (left, top)]
-    return np.asarray(padded.resize((image_size, image_size), Image.Resampling.BICUBIC, box=tuple(box)))
+    x0, y0, x1, y1 = (pad + (edge - start) / side * count for edge in (0, 1) for start in (left, top))
+    return np.asarray(padded.resize((image_size, image_size), Image.Resampling.BICUBIC, box=(x0, y0, x1, y1)))
 
 
 def ink_box(image: Image.Image) -> tuple[float, float, float, float] | None:
@@ -121,9 +121,13 @@ def write_atomic(image: Image.Image, path: Path) -> None:
 class Letters(Protocol):
     """A font that draws what Pillow's own has not: `GlyphRenderer` is one."""
 
-    def covers(self, character: str) -> bool: ...
+    def covers(self, character: str, /) -> bool:
+        """Whether it has the character."""
+        ...
 
-    def render(self, character: str, image_size: int) -> np.ndarray: ...
+    def render(self, character: str, image_size: int, /) -> np.ndarray:
+        """The character: uint8 [image_size, image_size]."""
+        ...
 
 
 def grid_maker() -> Callable[..., Tensor]:

@@ -24,7 +24,7 @@ def label_or_blend(text: str) -> Label:
     return ",".join(f"{label}:{weight / total:.6g}" for label, weight in weights.items())
 
 
-def weights_of(label: Label) -> dict[int, float]:
+def label_weights(label: Label) -> dict[int, float]:
     """The weight of each label in a label or blend."""
     if isinstance(label, int):
         return {label: 1.0}
@@ -33,16 +33,16 @@ def weights_of(label: Label) -> dict[int, float]:
 
 def heaviest(label: Label) -> int:
     """The label itself, or the one with the largest weight in a blend."""
-    weights = weights_of(label)
+    weights = label_weights(label)
     return max(weights, key=lambda one: weights[one])
 
 
-def folder_of(label: Label) -> str:
+def label_folder(label: Label) -> str:
     """The name of the folder for drawings in a label; systems refuse colons."""
     return str(label).replace(":", "x").replace(",", "+")
 
 
-def labels_of(given: Sequence[Label] | None, run_all: bool, names: Sequence[str]) -> list[Label]:
+def choose_labels(given: Sequence[Label] | None, run_all: bool, names: Sequence[str]) -> list[Label]:
     """The labels to draw: all, those given, or 0.
 
     Raises:
@@ -52,7 +52,7 @@ def labels_of(given: Sequence[Label] | None, run_all: bool, names: Sequence[str]
         return list(range(len(names)))
     labels = list(dict.fromkeys(given or [0]))
     for label in labels:
-        if max(weights_of(label)) >= len(names):
+        if max(label_weights(label)) >= len(names):
             known = ", ".join(name if name == str(number) else f"{number} {name}" for number, name in enumerate(names))
             raise UserError(f"--label {label}: there are the labels {abbreviate(known, 200)}")
     return labels

@@ -3,9 +3,11 @@
 The two packages it needs are an extra, installed by `python -m pip install rapidocr onnxruntime`.
 """
 
+import importlib
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -25,11 +27,11 @@ def glyph_reader() -> Reader:
     Raises:
         UserError: when the extra is not installed.
     """
-    if not (find_spec("rapidocr") and find_spec("onnxruntime")):
+    spec = find_spec("rapidocr")
+    if spec is None or spec.origin is None or not find_spec("onnxruntime"):
         raise UserError("--legibility needs an extra: python -m pip install rapidocr onnxruntime")
-    import onnxruntime
-
-    models = Path(find_spec("rapidocr").origin).parent / "models"
+    onnxruntime: Any = importlib.import_module("onnxruntime")
+    models = Path(spec.origin).parent / "models"
     found = sorted(models.glob("*_rec_*.onnx"))
     if not found:
         raise UserError(f"--legibility: {models} has no recogniser: install rapidocr 3.10 or newer")

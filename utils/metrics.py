@@ -64,25 +64,41 @@ def edge_distance(fake: np.ndarray, target: np.ndarray) -> float:
 def _outline_distance(drawn: np.ndarray, true: np.ndarray) -> float:
     if not (drawn.any() and true.any()):
         return 0.0 if drawn.any() == true.any() else float(drawn.shape[0])
-    a, b = (ink & ~ndimage.binary_erosion(ink) for ink in (drawn, true))
-    there, back = ndimage.distance_transform_edt(~b)[a], ndimage.distance_transform_edt(~a)[b]
+    a, b = outline(drawn), outline(true)
+    there, back = _distance_from(b)[a], _distance_from(a)[b]
     return float((there.mean() + back.mean()) / 2)
+
+
+def outline(ink: np.ndarray) -> np.ndarray:
+    """The ink that borders on paper: bool [S, S]."""
+    return ink & ~np.asarray(ndimage.binary_erosion(ink), bool)
+
+
+def _distance_from(mask: np.ndarray) -> np.ndarray:
+    return np.asarray(ndimage.distance_transform_edt(~mask))
+
+
+def connected_parts(mask: np.ndarray, diagonal: bool) -> tuple[np.ndarray, int]:
+    """The number of the connected part that each pixel of `mask` is in, from 1, and how many parts there are."""
+    labels = np.empty(mask.shape, np.int32)
+    count = ndimage.label(mask, np.ones((3, 3)) if diagonal else None, output=labels)
+    return labels, int(np.asarray(count))
 
 
 def stray_specks(fake: np.ndarray, target: np.ndarray) -> float:
     """Specks a glyph: 8-connected ink of 4 pixels or more that touches no ink of the target."""
-    return _stray_parts(fake < INK, target < INK, np.ones((3, 3)))
+    return _stray_parts(fake < INK, target < INK, diagonal=True)
 
 
 def stray_holes(fake: np.ndarray, target: np.ndarray) -> float:
     """Holes a glyph: 4-connected paper of 4 pixels or more that lies wholly within ink of the target."""
-    return _stray_parts(fake >= INK, target >= INK, None)
+    return _stray_parts(fake >= INK, target >= INK, diagonal=False)
 
 
-def _stray_parts(drawn: np.ndarray, true: np.ndarray, structure: np.ndarray | None) -> float:
+def _stray_parts(drawn: np.ndarray, true: np.ndarray, diagonal: bool) -> float:
     total = 0
     for mask, truth in zip(drawn, true, strict=True):
-        labels, count = ndimage.label(mask, structure)
+        labels, count = connected_parts(mask, diagonal)
         sizes = np.bincount(labels.ravel(), minlength=count + 1)
         stray = sizes >= SPECK
         stray[0] = False

@@ -8,18 +8,20 @@ Training needs none of this: it reads fonts and folders as they are. These are t
 ports, for whoever works with both.
 """
 
-import argparse
 import io
+import logging
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from utils.cli import Parser, at_least, run_script, say
-from utils.data.font_pairs import FontData
+from utils.cli import Flag, FlagTable, Parser, at_least, run_script
+from utils.data.font_pairs import FontData, Split
 from utils.data.obj_file import read_obj, write_obj
 from utils.data.pairs import Pair, PairData
 from utils.data.record_pairs import RecordData
@@ -27,51 +29,79 @@ from utils.errors import UserError
 from utils.files import remove_stray, write_whole
 from utils.images import read_image
 
+logger = logging.getLogger("utils.prepare")  # which is __main__ when it runs
+
+
+PACK: FlagTable = {
+    "pairs": (
+        Flag("src_font", "font that has every character"),
+        Flag("dst_font", "fonts, each a label in this order", many=True),
+        Flag("dst_imgs", "folders of drawn glyphs, further labels", many=True),
+        Flag("data_dir", "folder of pictures side by side (target left), named LABEL_NUMBER.png"),
+        Flag("charset", "a named charset or a text file (default: all shared characters)"),
+        Flag("split_ratio", "share that goes into val.obj", float, 0.1),
+        Flag("random_seed", "seed of the split", at_least(0), 777),
+        Flag("image_size", "pixels of a glyph's side", at_least(8), 256),
+        Flag("input_nc", "channels", int, 1, choices=(1, 3)),
+        Flag("out_dir", "folder for train.obj and val.obj", required=True),
+    )
+}
+UNPACK: FlagTable = {
+    "pictures": (Flag("out_dir", "folder for the pictures, named LABEL_NUMBER.png", required=True),),
+}
+
+
+@dataclass(frozen=True)
+class PackOptions:
+    """The value of every flag of `pack`."""
+
+    out_dir: str
+    src_font: str | None = None
+    dst_font: list[str] | None = None
+    dst_imgs: list[str] | None = None
+    data_dir: str | None = None
+    charset: str | None = None
+    split_ratio: float = 0.1
+    random_seed: int = 777
+    image_size: int = 256
+    input_nc: int = 1
+
 
 def build_parser() -> Parser:
     """The command line of utils.prepare."""
-    parser = Parser(prog="utils.prepare", description=__doc__)
+    parser = Parser("utils.prepare", __doc__)
     commands = parser.add_subparsers(dest="command", required=True, parser_class=Parser)
-    pack = commands.add_parser("pack", help="make train.obj and val.obj", description="Make train.obj and val.obj.")
-    pack.add_argument("--src_font", help="font that has every character")
-    pack.add_argument("--dst_font", nargs="+", default=[], help="fonts, each a label in this order")
-    pack.add_argument("--dst_imgs", nargs="+", default=[], help="folders of drawn glyphs, further labels")
-    pack.add_argument("--data_dir", help="folder of pictures side by side (target left), named LABEL_NUMBER.png")
-    pack.add_argument("--charset", help="a named charset or a text file (default: all shared characters)")
-    pack.add_argument("--split_ratio", type=float, default=0.1, help="share that goes into val.obj (default 0.1)")
-    pack.add_argument("--random_seed", type=at_least(0), default=777, help="seed of the split (default 777)")
-    pack.add_argument("--image_size", type=at_least(8), default=256, help="pixels of a glyph's side (default 256)")
-    pack.add_argument("--input_nc", type=int, choices=(1, 3), default=1, help="channels (default 1)")
-    pack.add_argument("--out_dir", required=True, help="folder for train.obj and val.obj")
-    unpack = commands.add_parser("unpack", help="write each picture", description="Write each picture of a file.")
-    unpack.add_argument("file", help="train.obj or val.obj")
-    unpack.add_argument("--out_dir", required=True, help="folder for the pictures, named LABEL_NUMBER.png")
+    pack = "make train.obj and val.obj"
+    commands.add_parser("pack", prog="utils.prepare pack", help=pack, description=f"{pack.capitalize()}.", table=PACK)
+    unpack = "write each picture of a file"
+    command = commands.add_parser(
+        "unpack", prog="utils.prepare unpack", help=unpack, description=f"{unpack.capitalize()}.", table=UNPACK
+    )
+    command.add_argument("file", help="train.obj or val.obj")
     return parser
 
 
-def run(args: argparse.Namespace) -> int:
+def run(given: dict[str, Any]) -> int:
     """Pack or unpack; returns 1 when records had to be left out."""
-    return pack(args) if args.command == "pack" else unpack(args)
+    values = {name: value for name, value in given.items() if name != "command"}
+    return pack(PackOptions(**values)) if given["command"] == "pack" else unpack(**values)
 
 
-def pack(args: argparse.Namespace) -> int:
+def pack(options: PackOptions) -> int:
     """Write train.obj, and val.obj with what is held out.
 
     Raises:
         UserError: when the flags don't go together, or a file is there already.
     """
-    fonts = bool(args.src_font and (args.dst_font or args.dst_imgs))
-    if fonts == bool(args.data_dir):
+    fonts = bool(options.src_font and (options.dst_font or options.dst_imgs))
+    if fonts == bool(options.data_dir):
         raise UserError("give --src_font with --dst_font (or --dst_imgs), or --data_dir")
-    if not 0 <= args.split_ratio <= 0.9:
-        raise UserError(f"--split_ratio {args.split_ratio} is not in 0 to 0.9")
-    if args.data_dir:
-        data: PairData = RecordData.open(Path(args.data_dir), args.input_nc, args.split_ratio, args.random_seed)
-    else:
-        targets = args.dst_font, args.dst_imgs
-        data = FontData.from_fonts(args.src_font, *targets, args.charset, args.split_ratio, args.random_seed)
-    say(*data.summary())
-    folder = Path(args.out_dir)
+    if not 0 <= options.split_ratio <= 0.9:
+        raise UserError(f"--split_ratio {options.split_ratio} is not in 0 to 0.9")
+    data = open_pairs(options)
+    for line in data.summary():
+        logger.info(line)
+    folder = Path(options.out_dir)
     files = {folder / "train.obj": data.train_pairs, folder / "val.obj": data.held_out_pairs}
     for path in files:
         if path.exists():
@@ -80,51 +110,61 @@ def pack(args: argparse.Namespace) -> int:
     remove_stray(folder)
     for path, pairs in files.items():
         if pairs:
-            count = write_obj(path, records(data, pairs, args))
-            say(f"{path}: {count} pairs")
-    return 1 if getattr(data, "dropped", None) else 0
+            count = write_obj(path, records(data, pairs, options))
+            logger.info(f"{path}: {count} pairs")
+    return 1 if isinstance(data, RecordData) and data.dropped else 0
 
 
-def records(data: PairData, pairs: Sequence[Pair], args: argparse.Namespace) -> Iterator[tuple[int, bytes]]:
+def open_pairs(options: PackOptions) -> PairData:
+    """The pairs that the flags name."""
+    ratio, seed = options.split_ratio, options.random_seed
+    if options.data_dir:
+        return RecordData.open(Path(options.data_dir), options.input_nc, ratio, seed)
+    targets = options.dst_font or [], options.dst_imgs or []
+    return FontData.from_fonts(options.src_font or "", *targets, options.charset, Split(ratio, seed))
+
+
+def records(data: PairData, pairs: Sequence[Pair], options: PackOptions) -> Iterator[tuple[int, bytes]]:
     """The label and the picture (PNG, target left) of each pair; pictures that are there already stay as they are."""
     for pair in tqdm(pairs, desc="packing", unit="pair", disable=None):
         if isinstance(data, RecordData):
             yield pair[0], data.picture(pair[1])
             continue
-        source, target = data.render_pair(pair, args.image_size)
+        source, target = data.render_pair(pair, options.image_size)
         picture = Image.fromarray(np.concatenate([target, source], 1))
         packed = io.BytesIO()
-        (picture if args.input_nc == 1 else picture.convert("RGB")).save(packed, "PNG")
+        (picture if options.input_nc == 1 else picture.convert("RGB")).save(packed, "PNG")
         yield pair[0], packed.getvalue()
 
 
-def unpack(args: argparse.Namespace) -> int:
+def unpack(file: str, out_dir: str) -> int:
     """Write the picture of each record as it is, named by label and number.
 
     Raises:
         UserError: when the file can't be read, or the folder holds something already.
     """
-    file, folder = read_obj(Path(args.file)), Path(args.out_dir)
-    if not file.numbers:
-        raise UserError(f"{args.file} holds no pair of a label and a picture")
+    opened, folder = read_obj(Path(file)), Path(out_dir)
+    if not opened.numbers:
+        raise UserError(f"{file} holds no pair of a label and a picture")
     if folder.is_dir() and any(folder.iterdir()):
         raise UserError(f"{folder} is not empty: choose another --out_dir")
     folder.mkdir(parents=True, exist_ok=True)
-    places = list(zip(file.labels, file.numbers, strict=True))
+    places = list(zip(opened.labels, opened.numbers, strict=True))
     for index, (label, number) in enumerate(tqdm(places, desc="unpacking", unit="pair", disable=None)):
-        content = file.read(index)
+        content = opened.read(index)
         try:
             read_image(content)
         except UserError as error:
-            file.dropped[number] = str(error)
+            opened.dropped[number] = str(error)
             continue
         with Image.open(io.BytesIO(content)) as image:
-            extension = {"JPEG": "jpg", "TIFF": "tif"}.get(image.format, image.format.lower())
+            kind = image.format or "PNG"
+        extension = {"JPEG": "jpg", "TIFF": "tif"}.get(kind, kind.lower())
         write_whole(folder / f"{label}_{number:05d}.{extension}", content)
-    for number, reason in file.dropped.items():
-        print(f"record {number} is left out: it {reason}", file=sys.stderr)
-    say(f"{folder}: {len(places) - sum(n in file.dropped for n in file.numbers)} pictures")
-    return 1 if file.dropped else 0
+    for number, reason in opened.dropped.items():
+        logger.error(f"record {number} is left out: it {reason}")
+    logger.info(f"{folder}: {len(places) - sum(n in opened.dropped for n in opened.numbers)} pictures")
+    return 1 if opened.dropped else 0
 
 
 def main(argv: list[str] | None = None) -> int:

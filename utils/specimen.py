@@ -4,16 +4,17 @@ python -m utils.specimen Full.ttf --base MyFont.ttf
 python -m utils.specimen New.otf --text 永遠的字 --out_dir specimen
 """
 
-import argparse
 import base64
 import html
+import logging
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from PIL import Image, ImageDraw, ImageFont
 
-from utils.cli import Parser, add_flag, at_least, resolve, run_script, say
+from utils.cli import Flag, FlagTable, Parser, at_least, run_script
 from utils.errors import UserError
 from utils.files import write_whole
 from utils.glyphs.charset import is_han, read_text, unique
@@ -21,9 +22,10 @@ from utils.glyphs.font_file import FontFile, one_font_file
 from utils.glyphs.render import GlyphRenderer
 from utils.images import write_atomic
 
+logger = logging.getLogger("utils.specimen")  # which is __main__ when it runs
+
 # The beginning of the Thousand Character Classic (6th century).
 TEXT = "天地玄黃宇宙洪荒日月盈昃辰宿列張寒來暑往秋收冬藏閏餘成歲律呂調陽雲騰致雨露結為霜金生麗水玉出崑岡"
-DEFAULTS = {"size": 64, "most": 400}
 DRAWN, GENERATED = (17, 17, 17), (178, 58, 36)  # colours
 WIDTH, MARGIN = 1200, 40  # pixels of the picture
 SIZES = (20, 28, 40, 64)  # pixels of the text on the page
@@ -55,21 +57,35 @@ body.plain .g {{ color: inherit; }}
 """
 
 
+SPECIMEN: FlagTable = {
+    "what is shown": (
+        Flag("base", "font that was completed: its glyphs are the drawn ones (default: none is)"),
+        Flag("text", "text to set (default: a classic)"),
+        Flag("text_file", "text file to set, UTF-8"),
+        Flag("size", "pixels of the glyphs in the picture", at_least(8, 512), 64),
+        Flag("most", "most generated glyphs that are shown one by one", at_least(0), 400),
+        Flag("out_dir", "folder for specimen.png and specimen.html (default: beside the font)"),
+    )
+}
+
+
+@dataclass(frozen=True)
+class SpecimenOptions:
+    """The font to show, and the value of every flag."""
+
+    font: str
+    base: str | None = None
+    text: str | None = None
+    text_file: str | None = None
+    size: int = 64
+    most: int = 400
+    out_dir: str | None = None
+
+
 def build_parser() -> Parser:
     """The command line of the specimen."""
-    parser = Parser(prog="utils.specimen", description=__doc__.split("\n\n")[0])
+    parser = Parser("utils.specimen", (__doc__ or "").split("\n\n")[0], SPECIMEN)
     parser.add_argument("font", help="font to show: .ttf, .otf, .woff2, or .ttc#INDEX")
-    group = parser.add_argument_group("what is shown")
-
-    def flag(name: str, help_text: str, **kwargs: Any) -> None:
-        add_flag(group, name, help_text, DEFAULTS.get(name), **kwargs)
-
-    flag("base", "font that was completed: its glyphs are the drawn ones (default: none is)")
-    flag("text", "text to set (default: a classic)")
-    flag("text_file", "text file to set, UTF-8")
-    flag("size", "pixels of the glyphs in the picture", type=at_least(8, 512))
-    flag("most", "most generated glyphs that are shown one by one", type=at_least(0))
-    flag("out_dir", "folder for specimen.png and specimen.html (default: beside the font)")
     return parser
 
 
@@ -78,30 +94,33 @@ def main(argv: list[str] | None = None) -> int:
     return run_script(build_parser(), run, argv)
 
 
-def run(args: argparse.Namespace) -> int:
+def run(given: dict[str, Any]) -> int:
     """Write specimen.png and specimen.html."""
-    args = resolve(args, DEFAULTS)
-    if args.text is not None and args.text_file is not None:
+    options = SpecimenOptions(**given)
+    if options.text is not None and options.text_file is not None:
         raise UserError("--text and --text_file are two texts: give one of them")
-    file, glyphs = one_font_file(args.font), GlyphRenderer(args.font)
+    file, glyphs = one_font_file(options.font), GlyphRenderer(options.font)
     path, covered = file.path, glyphs.covered()
-    drawn = set(GlyphRenderer(args.base).covered()) if args.base else set()
+    drawn = set(GlyphRenderer(options.base).covered()) if options.base else set()
     generated = "".join(c for c in covered if c not in drawn and is_shown(c))
-    text = args.text if args.text is not None else read_text(Path(args.text_file)) if args.text_file else TEXT
+    text = (
+        options.text if options.text is not None else read_text(Path(options.text_file)) if options.text_file else TEXT
+    )
     lacking = unique(c for c in text if c not in covered and not c.isspace())
     text = "".join(c for c in text if c in covered or c.isspace())
     if lacking:
-        say(f"{path.name} lacks {len(lacking)} characters of the text, left out: {lacking[:20]}")
+        logger.info(f"{path.name} lacks {len(lacking)} characters of the text, left out: {lacking[:20]}")
     if not text.strip():
         text = generated[:200]
     if not text:
         raise UserError(f"{path} has no glyph to show")
-    folder = Path(args.out_dir) if args.out_dir else path.parent
+    folder = Path(options.out_dir) if options.out_dir else path.parent
     folder.mkdir(parents=True, exist_ok=True)
-    write_atomic(picture(file, text, generated[: args.most], args.size), folder / "specimen.png")
-    page = page_of(file, text, generated[: args.most], generated, len(drawn & set(covered)))
+    write_atomic(picture(file, text, generated[: options.most], options.size), folder / "specimen.png")
+    page = make_page(file, text, generated[: options.most], generated, len(drawn & set(covered)))
     write_whole(folder / "specimen.html", page.encode())
-    say(str(folder / "specimen.png"), str(folder / "specimen.html"))
+    for name in ("specimen.png", "specimen.html"):
+        logger.info(folder / name)
     return 0
 
 
@@ -110,7 +129,7 @@ def is_shown(character: str) -> bool:
     return not character.isspace() and (is_han(ord(character)) or character.isprintable())
 
 
-def lines_of(text: str, font: ImageFont.FreeTypeFont, width: int) -> list[str]:
+def break_lines(text: str, font: ImageFont.FreeTypeFont, width: int) -> list[str]:
     """The text in lines that are no wider than `width` pixels."""
     lines = []
     for paragraph in text.split("\n"):
@@ -129,8 +148,8 @@ def picture(file: FontFile, text: str, generated: str, size: int) -> Image.Image
     marked = set(generated)
     font, small = (file.for_pillow(pixels) for pixels in (size, max(8, size // 2)))
     width = WIDTH - 2 * MARGIN
-    parts = [(font, line) for line in lines_of(text, font, width)] + [(small, "")]
-    parts += [(small, line) for line in lines_of(generated, small, width) if generated]
+    parts = [(font, line) for line in break_lines(text, font, width)] + [(small, "")]
+    parts += [(small, line) for line in break_lines(generated, small, width) if generated]
     heights = [round(part.size * 1.5) for part, _ in parts]
     image = Image.new("RGB", (WIDTH, sum(heights) + 2 * MARGIN), (255, 255, 255))
     draw, y = ImageDraw.Draw(image), MARGIN
@@ -143,7 +162,7 @@ def picture(file: FontFile, text: str, generated: str, size: int) -> Image.Image
     return image
 
 
-def page_of(file: FontFile, text: str, shown: str, generated: str, drawn: int) -> str:
+def make_page(file: FontFile, text: str, shown: str, generated: str, drawn: int) -> str:
     """The HTML page, with the font embedded, of a collection the one that is shown: it can be sent as it is."""
     marked = set(generated)
 

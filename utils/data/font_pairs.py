@@ -4,7 +4,7 @@ import itertools
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from utils.glyphs.placement import Movement, Placement, align
 from utils.glyphs.render import GlyphRenderer
 
 Target = GlyphRenderer | GlyphImages
+AnyTarget = TypeVar("AnyTarget", GlyphRenderer, GlyphImages)
 SLICES_SHARE = 1.2  # characters of all slices of a font, over those of the font: they share few
 
 
@@ -31,6 +32,15 @@ class Earlier(NamedTuple):
     def knows(self, targets: Sequence[Target]) -> bool:
         """Whether one of the targets was a target then, perhaps with other content."""
         return any(target.name in self.labels or target.sha256() in self.digests for target in targets)
+
+
+class Split(NamedTuple):
+    """How characters are parted; what was held out in an earlier training stays so."""
+
+    ratio: float  # share of the characters that is held out
+    seed: int
+    val_ratio: float = 0.0  # share of the others that chooses the best checkpoint
+    earlier: Earlier | None = None
 
 
 @dataclass
@@ -52,15 +62,11 @@ class FontData(PairData):
         dst_fonts: Sequence[str],
         dst_imgs: Sequence[str],
         charset: str | None,
-        split_ratio: float,
-        seed: int,
-        val_ratio: float = 0.0,
-        earlier: Earlier | None = None,
+        split: Split,
     ) -> "FontData":
         """Open the fonts and folders, choose the characters that source and targets have, and part them.
 
-        Without a charset these are the Han ideographs of the target fonts and all characters of the folders. What was
-        held out in an `earlier` training stays so.
+        Without a charset these are the Han ideographs of the target fonts and all characters of the folders.
 
         Raises:
             UserError: when a font or folder can't be used, or when no character is left.
@@ -84,7 +90,7 @@ class FontData(PairData):
             if not shared:
                 raise UserError(why_nothing_is_shared(source, [target], charset))
             target.placement = align(target, source, shared)
-        train, held_out, validation = part(usable, split_ratio, val_ratio, seed, earlier, targets)
+        train, held_out, validation = part(usable, split, targets)
         lacking = {name: characters for name, characters in lacking.items() if characters}
         return cls(source, targets, charset or "shared characters", train, held_out, lacking, validation)
 
@@ -110,7 +116,7 @@ class FontData(PairData):
                 raise UserError(f"--{flag} names {len(given)}, the experiment has {len(places)} of them")
             for label, spec in zip(places, given or [], strict=False):
                 specs[label] = spec
-        source = open_recorded(data["src_font"], src_font)
+        source = open_recorded_font(data["src_font"], src_font)
         targets = [open_recorded(record, spec) for record, spec in zip(data["targets"], specs, strict=True)]
         validation = data.get("validation")
         unknown = [c for c in data["train"] + data["held_out"] if not source.covers(c)]
@@ -198,14 +204,13 @@ class FontData(PairData):
         return lines
 
 
-def part(
-    usable: str, split_ratio: float, val_ratio: float, seed: int, earlier: Earlier | None, targets: Sequence[Target]
-) -> tuple[str, str, str]:
+def part(usable: str, split: Split, targets: Sequence[Target]) -> tuple[str, str, str]:
     """Characters to train on, held out, and, of the former, for validation.
 
     What was held out in an earlier training stays so, and of a font that was trained then nothing else is taken that
     the network has seen, as far as there is anything else.
     """
+    earlier, seed = split.earlier, split.seed
     seen: set[str] = set()
     kept, kept_validation = set(), set()
     if earlier is not None:
@@ -218,15 +223,16 @@ def part(
         return kept & set(characters) | set(choice(unseen)) if unseen else set(choice(characters))
 
     held_out: set[str] = set()
-    if split_ratio > 0:
-        held_out = choose(usable, kept, lambda known: split_held_out(known, split_ratio, seed)[1])
+    if split.ratio > 0:
+        held_out = choose(usable, kept, lambda known: split_held_out(known, split.ratio, seed)[1])
         if len(held_out) == len(usable):
             held_out.discard(usable[0])
     train = "".join(c for c in usable if c not in held_out)
     validation: set[str] = set()
-    if val_ratio > 0:
-        validation = choose(train, kept_validation, lambda known: choose_validation(known, val_ratio, seed))
-    return train, *("".join(c for c in usable if c in chosen) for chosen in (held_out, validation))
+    if split.val_ratio > 0:
+        validation = choose(train, kept_validation, lambda known: choose_validation(known, split.val_ratio, seed))
+    held_out_ones, for_validation = ("".join(c for c in usable if c in chosen) for chosen in (held_out, validation))
+    return train, held_out_ones, for_validation
 
 
 def why_nothing_is_shared(source: GlyphRenderer, targets: Sequence[Target], charset: str | None) -> str:
@@ -303,13 +309,24 @@ def open_recorded(record: dict[str, Any], spec: str | None = None) -> Target:
     Raises:
         UserError: when it is not there, or is another one.
     """
-    kind = GlyphImages if "folder" in record else GlyphRenderer
+    if "folder" not in record:
+        return open_recorded_font(record, spec)
+    return _checked(lambda: GlyphImages(spec or record["folder"], Placement(**record["placement"])), record)
+
+
+def open_recorded_font(record: dict[str, Any], spec: str | None = None) -> GlyphRenderer:
+    """As `open_recorded`, for a font."""
+    font = _checked(lambda: GlyphRenderer(spec or record["spec"], Placement(**record["placement"])), record)
+    if "em_bottom" not in record:
+        font.take_placeholders_for_glyphs()  # an older experiment was trained on them, and goes on as it is
+    return font
+
+
+def _checked(open_it: Callable[[], AnyTarget], record: dict[str, Any]) -> AnyTarget:
     try:
-        target = kind(spec or record.get("spec") or record["folder"], Placement(**record["placement"]))
+        target = open_it()
     except UserError as error:
         raise UserError(f"{error} (expected {record['name']}, as in training)") from error
     if target.sha256() != record["sha256"]:
         raise UserError(f"{target.spec} is not the {record['name']} of the training: its content is another")
-    if "folder" not in record and "em_bottom" not in record:
-        target.placeholders = frozenset()  # an older experiment was trained on them, and goes on as it is
     return target

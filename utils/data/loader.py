@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,6 +17,7 @@ from utils.data.pairs import Item, Pair, PairData
 from utils.errors import Failure, UserError
 from utils.glyphs.placement import Movement
 
+Batch = tuple[Tensor, Tensor, Tensor]  # label, source and target of several pairs
 SCALE = (0.96, 1.03)  # augmentation: range of a glyph's size,
 SHIFT = 0.015  # and of its place, as a share of the canvas
 
@@ -101,9 +103,7 @@ class ResumableSampler(Sampler):
             epoch, place = epoch + 1, 0
 
 
-def collate(
-    items: Sequence[tuple[int, np.ndarray, np.ndarray]] | UserError,
-) -> tuple[Tensor, Tensor, Tensor] | UserError:
+def collate(items: Sequence[Item] | UserError) -> Batch | UserError:
     """Stack items into label int64 [N], source uint8 [N, S, S], target uint8 [N, S, S], or [N, S, S, 3]."""
     if isinstance(items, UserError):
         return items
@@ -114,7 +114,7 @@ def collate(
 @contextlib.contextmanager
 def training_batches(
     dataset: Dataset, sampler: ResumableSampler, num_workers: int, pin_memory: bool
-) -> Iterator[Iterator[tuple[Tensor, Tensor, Tensor] | UserError]]:
+) -> Iterator[Iterator[Batch | UserError]]:
     """Endless collated batches in the sampler's order, a UserError in place of one that fails.
 
     Raises:
@@ -122,7 +122,7 @@ def training_batches(
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch warns of more workers than cores; they were asked for
-        batches = iter(
+        batches: Any = iter(
             DataLoader(
                 dataset,
                 batch_sampler=sampler,

@@ -10,7 +10,7 @@ import pickletools
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from utils.errors import UserError
 from utils.files import write_whole
@@ -36,7 +36,7 @@ class ObjFile:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def name_of(self, number: int) -> str:
+    def record_name(self, number: int) -> str:
         """What to call a record in a message."""
         return f"record {number}"
 
@@ -71,13 +71,14 @@ def read_obj(path: Path) -> ObjFile:
 def _read_record(file: BinaryIO, size: int, number: int, index: ObjFile) -> bool:
     """Add the record at the file's position to the index; False when nothing after it can be read."""
     label, span, known = None, None, True
+    bounded: Any = _Bounded(file, size)
     try:
-        for count, (opcode, argument, _) in enumerate(pickletools.genops(_Bounded(file, size))):
+        for count, (opcode, argument, _) in enumerate(pickletools.genops(bounded)):
             if count > LONGEST:
                 raise ValueError("it does not end")
             if opcode.name in INTEGERS and label is None:
                 label = argument
-            elif opcode.name in BYTES and span is None:
+            elif opcode.name in BYTES and span is None and argument is not None:
                 span = file.tell() - len(argument), len(argument)
             elif opcode.name in ("GLOBAL", "STACK_GLOBAL", "REDUCE", "BUILD", "INST", "OBJ", "NEWOBJ", "NEWOBJ_EX"):
                 raise UserError(f"{index.path}: record {number} holds a class, not an image: the file is refused")

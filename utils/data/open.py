@@ -1,12 +1,10 @@
-"""Opening the data that the flags or an experiment's config.json name."""
+"""Opening the data and the fonts of an experiment."""
 
-import argparse
+import logging
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-from utils.cli import say
-from utils.data.font_pairs import Earlier, FontData, open_recorded
+from utils.data.font_pairs import FontData, open_recorded_font
 from utils.data.pairs import PairData
 from utils.data.record_pairs import RecordData
 from utils.errors import UserError
@@ -14,28 +12,7 @@ from utils.glyphs.charset import read_charset
 from utils.glyphs.placement import place_in_frame
 from utils.glyphs.render import GlyphRenderer
 
-
-def open_data(
-    args: argparse.Namespace, options: argparse.Namespace, config: dict | None, earlier: Earlier | None = None
-) -> PairData:
-    """The data of the run, as config.json has it or as the flags say; `earlier` is what it is fine-tuned from.
-
-    Raises:
-        UserError: when it can't be read.
-    """
-    if config:
-        return data_from_config(config["data"], args.src_font, args.dst_font, args.dst_imgs, args.data_dir)
-    seed, ratio = options.random_seed, options.split_ratio
-    if options.data_dir:
-        records = RecordData.open(Path(options.data_dir), options.input_nc, ratio, seed)
-        say(*records.summary())
-        return records
-    targets = options.dst_font or [], options.dst_imgs or []
-    data = FontData.from_fonts(options.src_font, *targets, options.charset, ratio, seed, options.val_ratio, earlier)
-    say(*data.summary())
-    if earlier is not None:
-        say(*data.kept_lines(earlier, options.fine_tune))
-    return data
+logger = logging.getLogger(__name__)
 
 
 def data_from_config(
@@ -63,11 +40,11 @@ def source_font(spec: str | None, record: dict) -> GlyphRenderer:
     """The font to draw from: that of the training, placed as in training, or another, placed by its own em."""
 
     if spec is None:
-        return open_recorded(record)
+        return open_recorded_font(record)
     font = GlyphRenderer(spec)
     if font.sha256() == record["sha256"]:
-        return open_recorded(record, spec)
-    say(f"{font.name} is not {record['name']}, the source font of the training: its drawings may be worse")
+        return open_recorded_font(record, spec)
+    logger.info(f"{font.name} is not {record['name']}, the source font of the training: its drawings may be worse")
     return font
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from utils.glyphs.placement import Movement
+from utils.glyphs.source import GlyphSource
 
 
 def left_out_lines(where: str, dropped: Mapping[Any, str], most: int = 5) -> list[str]:
@@ -22,19 +23,15 @@ def left_out_lines(where: str, dropped: Mapping[Any, str], most: int = 5) -> lis
 
 MOST_VALIDATED = 64  # characters that choose the best checkpoint, and pairs of them that are scored
 Item = tuple[int, np.ndarray, np.ndarray]  # label, source, target
-Pair = tuple[int, str | int]  # label, and the character or, in records, the number of the record
+Pair = tuple[int, Any]  # label, and the character (str) or, in records, the number of the record (int)
 
 
 class PairData(ABC):
-    """Where pairs come from: what fonts, folders and files have in common.
+    """Where pairs come from: what fonts, folders and files have in common."""
 
-    `source` renders the source glyph of a pair (`covers(key)`, `render(key, size)`), with the
-    interface of `GlyphRenderer`.
-    """
-
-    source: Any
+    source: GlyphSource  # renders the source glyph of a pair
     labels: list[str]  # the names of the labels
-    by_hash: bool  # how characters are held out; older experiments drew a sample
+    by_hash: bool  # whether characters are held out by a hash; older experiments drew a sample
 
     @property
     @abstractmethod
@@ -93,7 +90,7 @@ class PairData(ABC):
         return [pairs[i * len(pairs) // count] for i in range(count)] if len(pairs) > count else pairs
 
 
-def share_of(key: Hashable, seed: int, purpose: str) -> float:
+def hashed_share(key: Hashable, seed: int, purpose: str) -> float:
     """A number from 0 to 1 that depends on the key, the seed and the purpose alone, not on the other keys."""
     digest = hashlib.sha256(f"{purpose} {seed} {key}".encode()).digest()
     return int.from_bytes(digest[:8], "big") / 2**64
@@ -105,7 +102,7 @@ def split_held_out(keys: Sequence, ratio: float, seed: int) -> tuple[list, list]
     Each is held out by a hash of the seed and itself, so that it stays so when others are added or left out. At least
     one is held out when `ratio` is above 0, at least one is left to train on.
     """
-    shares = {key: share_of(key, seed, "held out") for key in keys}
+    shares = {key: hashed_share(key, seed, "held out") for key in keys}
     held_out = {key for key, share in shares.items() if share < ratio}
     if ratio > 0 and not held_out and len(shares) > 1:
         held_out = {min(shares, key=shares.__getitem__)}
@@ -119,7 +116,7 @@ def choose_validation(keys: Sequence, ratio: float, seed: int) -> set:
 
     At most MOST_VALIDATED of them; none where `ratio` comes to less than half of one.
     """
-    shares = {key: share_of(key, seed, "validation") for key in keys}
+    shares = {key: hashed_share(key, seed, "validation") for key in keys}
     chosen = sorted(shares, key=shares.__getitem__)[: min(MOST_VALIDATED, len(shares) - 1)]
     if round(ratio * len(shares)) < 1:
         return set()
@@ -142,7 +139,7 @@ def sample_validation(keys: Collection, ratio: float, seed: int) -> set:
 def spread(pairs: Sequence[Pair], count: int, seed: int) -> list[Pair]:
     """At most `count` of the pairs, as many of each label as of any other, and of each label other ones."""
     by_label: dict[int, list[Pair]] = {}
-    for pair in sorted(pairs, key=lambda pair: share_of(pair, seed, "spread")):
+    for pair in sorted(pairs, key=lambda pair: hashed_share(pair, seed, "spread")):
         by_label.setdefault(pair[0], []).append(pair)
     ranked = sorted((rank, pair) for own in by_label.values() for rank, pair in enumerate(own))
     return [pair for _, pair in ranked[:count]]

@@ -5,7 +5,7 @@ They come as the train.obj and val.obj of earlier ports, or as a folder of such 
 
 import hashlib
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -26,7 +26,7 @@ from utils.data.pairs import (
     split_held_out,
 )
 from utils.errors import UserError
-from utils.glyphs.placement import Box, Movement, frame_of
+from utils.glyphs.placement import Box, Movement, median_frame
 from utils.images import EXTENSIONS, ink_box, read_image, resample
 
 BY_HASH = "hash"  # in config.json: how records are held out
@@ -58,7 +58,7 @@ class PairFolder:
                 self.labels.append(int(label[0]) if label else 0)
                 self.numbers.append(number)
 
-    def name_of(self, number: int) -> str:
+    def record_name(self, number: int) -> str:
         """What to call a record in a message."""
         return self._names[number - 1]
 
@@ -200,24 +200,28 @@ class RecordData(PairData):
         return opened
 
     @property
+    def name(self) -> str:
+        return str(self.path)
+
+    @property
     def source(self) -> "RecordData":
         return self
 
     @cached_property
     def labels(self) -> list[str]:
-        return [str(label) for label in range(max(label for label, _ in self.pairs_of(self._places)) + 1)]
+        return [str(label) for label in range(max(label for label, _ in self.pairs_with(self._places)) + 1)]
 
-    def pairs_of(self, keys: Sequence[int]) -> list[Pair]:
+    def pairs_with(self, keys: Iterable[int]) -> list[Pair]:
         """The pairs of records, by their keys."""
         return [(self.files[which].labels[index], key) for key in keys for which, index in [self._places[key]]]
 
     @cached_property
     def train_pairs(self) -> list[Pair]:
-        return self.pairs_of(self.train_keys)
+        return self.pairs_with(self.train_keys)
 
     @cached_property
     def held_out_pairs(self) -> list[Pair]:
-        return self.pairs_of(self.held_out_keys)
+        return self.pairs_with(self.held_out_keys)
 
     def covers(self, key: int) -> bool:
         """Whether there is such a record."""
@@ -247,7 +251,7 @@ class RecordData(PairData):
         """The median side and centre of the source glyphs' ink: where a font has to be placed to look alike."""
         keys = list(self._places)[:: max(1, len(self._places) // FRAME_GLYPHS)]
         boxes = [box for key in keys if (box := self._ink_box(key)) is not None]
-        return frame_of(boxes) if boxes else None
+        return median_frame(boxes) if boxes else None
 
     def _ink_box(self, key: int) -> Box | None:
         return ink_box(split_picture(self.picture(key), 1)[0])
@@ -270,13 +274,13 @@ class RecordData(PairData):
     def _dropped_names(self) -> dict[str, str]:
         train, val = self.files[0], self.files[-1]
         return {
-            train.name_of(key) if key > 0 else f"{val.path.name} {val.name_of(-key)}": reason
+            train.record_name(key) if key > 0 else f"{val.path.name} {val.record_name(-key)}": reason
             for key, reason in self.dropped.items()
         }
 
     def summary(self) -> list[str]:
         where = str(self.path)
-        labels = len({label for label, _ in self.pairs_of(self._places)})
+        labels = len({label for label, _ in self.pairs_with(self._places)})
         held_out = f", {len(self.held_out_keys)} of them held out" if self.held_out_keys else ""
         return [
             f"{where}: {len(self._places)} pairs{held_out}, {labels} {'label' if labels == 1 else 'labels'}",

@@ -2,77 +2,87 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 
+from model import Zi2ZiModel
 from utils import metrics
-from utils.data.pairs import Pair, PairData
+from utils.data.pairs import Pair
+from utils.drawing.job import Job
+from utils.drawing.session import Session
+from utils.experiment.manifest import Drawing
 from utils.images import save_sheet, to_float, to_grey
 from utils.labels import Label
 from utils.legibility import Reader, legibility
-from utils.sample import images_of, label_tensor
+from utils.sample import draw, label_tensor
 
 SHEET_GLYPHS = 60  # most glyphs on a sheet
 COMPARED_GLYPHS = 200  # most glyphs that are scored
 SHIFTED_GLYPHS = 16  # of them those whose sources are moved to see what changes
 
 
-def shift_change(model: Any, source: np.ndarray, labels: Sequence[Label]) -> float:
+def compare(session: Session, path: Path) -> dict[str, dict[str, float]]:
+    """Draw what is drawn with each model, write a sheet (source | each model | target), and score each model.
+
+    Characters that a target lacks have no target to score against and no column for it; at most 200, evenly spread,
+    are drawn. With --compare there is also the change under a shift of the source, with --legibility that, also of
+    the targets.
+    """
+    job, models, truth = session.job, session.models, session.job.truth
+    chosen, known = choose_compared(job)
+    if not chosen:
+        return {}
+    labels, size = [item.label for item in chosen], session.model.config.image_size
+    source = np.stack([job.source.render(item.key, size) for item in chosen])
+    drawn = {heading: draw(model, source, labels, session.batch_size) for heading, model in models.items()}
+    columns, scores = {"source": source, **drawn}, {}
+    if truth is not None and known:
+        columns["target"] = truth.render_pairs(known, size)[1]
+        scores = {heading: score_drawn(images, columns["target"]) for heading, images in drawn.items()}
+        if session.options.compare:
+            for heading, model in models.items():
+                scores[heading]["shift_change"] = shift_change(model, source[:SHIFTED_GLYPHS], labels[:SHIFTED_GLYPHS])
+        if session.read is not None:
+            add_legibility(scores, columns, [str(item.key) for item in chosen], session.read)
+    shown = evenly_spread(len(chosen), SHEET_GLYPHS)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    shown_columns = {heading: images[shown] for heading, images in columns.items()}
+    save_sheet(shown_columns, path, blocks=4, caption=[session.caption], letters=job.source)
+    return scores
+
+
+def choose_compared(job: Job) -> tuple[list[Drawing], list[Pair]]:
+    """The drawings that are compared, and, where there is a truth to score them against, their pairs."""
+    covered = [item for item in job.drawings if job.source.covers(item.key)]
+    pairs = [(item.label, item.key) for item in covered if isinstance(item.label, int)]
+    known = {pair for pair in pairs if job.truth is not None and job.truth.has_target(pair)}
+    chosen = [item for item in covered if (item.label, item.key) in known] or covered
+    chosen = [chosen[i] for i in evenly_spread(len(chosen), COMPARED_GLYPHS)]
+    return chosen, [(item.label, item.key) for item in chosen if isinstance(item.label, int)] if known else []
+
+
+def evenly_spread(count: int, most: int) -> np.ndarray:
+    """The places of at most `most` of `count` things, evenly spread."""
+    return np.linspace(0, count - 1, min(count, most)).astype(int)
+
+
+def score_drawn(drawn: np.ndarray, target: np.ndarray) -> dict[str, float]:
+    """The measures of drawings against their targets, uint8 [N, S, S] or [N, S, S, 3]."""
+    return metrics.score(to_grey(drawn), to_grey(target))
+
+
+def shift_change(model: Zi2ZiModel, source: np.ndarray, labels: Sequence[Label]) -> float:
     """How much a drawing changes when its source, uint8 [N, S, S], moves by a pixel: `metrics.shift_consistency`."""
     pixels = to_float(torch.from_numpy(source).to(model.device), model.config.input_nc)
     label = label_tensor(labels, model.config.embedding_num)
     return round(metrics.shift_consistency(lambda x: model.sample(x, label), pixels), 5)
 
 
-def compare(
-    models: Mapping[str, Any],
-    source: Any,
-    truth: PairData | None,
-    pairs: Sequence[Pair],
-    path: Path,
-    batch_size: int,
-    caption: str,
-    with_shift: bool = False,
-    read: Reader | None = None,
-) -> dict[str, dict[str, float]]:
-    """Draw pairs with each model, write a sheet (source | each model | target), and score each model.
-
-    `models` maps a heading to a model. Characters that a target lacks have no target to score
-    against and no column for it; at most 200 pairs, evenly spread, are drawn. `with_shift` adds the change
-    under a shift of the source, `read` the legibility, also of the targets.
-    """
-    pairs = [pair for pair in pairs if source.covers(pair[1])]
-    known = [pair for pair in pairs if truth is not None and isinstance(pair[0], int) and truth.has_target(pair)]
-    chosen = known or pairs
-    chosen = [chosen[i] for i in np.linspace(0, len(chosen) - 1, min(len(chosen), COMPARED_GLYPHS)).astype(int)]
-    if not chosen:
-        return {}
-    size = next(iter(models.values())).config.image_size
-    columns = {"source": np.stack([source.render(key, size) for _, key in chosen])}
-    for heading, model in models.items():
-        parts = []
-        for start in range(0, len(chosen), batch_size):
-            labels = [label for label, _ in chosen[start : start + batch_size]]
-            parts.append(images_of(model, columns["source"][start : start + batch_size], labels))
-        columns[heading] = np.concatenate(parts)
-    scores = {}
-    if known:
-        columns["target"] = truth.render_pairs(chosen, size)[1]
-        target = to_grey(columns["target"])
-        scores = {heading: metrics.score(to_grey(columns[heading]), target) for heading in models}
-        if with_shift:
-            labels = [label for label, _ in chosen[:SHIFTED_GLYPHS]]
-            for heading, model in models.items():
-                scores[heading]["shift_change"] = shift_change(model, columns["source"][:SHIFTED_GLYPHS], labels)
-        if read is not None:
-            characters = [key for _, key in chosen]
-            for heading in models:
-                scores[heading]["legibility"] = legibility(read, to_grey(columns[heading]), characters)
-            scores["target"] = {"legibility": legibility(read, target, characters)}
-    shown = np.linspace(0, len(chosen) - 1, min(len(chosen), SHEET_GLYPHS)).astype(int)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    shown_columns = {heading: images[shown] for heading, images in columns.items()}
-    save_sheet(shown_columns, path, blocks=4, caption=[caption], letters=source)
-    return scores
+def add_legibility(
+    scores: dict[str, dict[str, float]], columns: Mapping[str, np.ndarray], characters: Sequence[str], read: Reader
+) -> None:
+    """Add to the scores how many of the drawn glyphs are read right, and of the targets."""
+    scores["target"] = {}
+    for heading, measures in scores.items():
+        measures["legibility"] = legibility(read, to_grey(columns[heading]), characters)

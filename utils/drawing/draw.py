@@ -1,7 +1,4 @@
-"""Drawing characters to files.
-
-Models come as objects with the `sample` method of `Zi2ZiModel`.
-"""
+"""Drawing characters to files."""
 
 import itertools
 from collections.abc import Iterator, Sequence
@@ -12,21 +9,21 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from model import Zi2ZiModel
 from utils.experiment.manifest import Drawing, entry
 from utils.files import write_whole
 from utils.fonts.trace import to_svg, trace
+from utils.glyphs.source import GlyphSource
 from utils.images import save_image, to_grey
-from utils.sample import images_of
+from utils.sample import draw
 
 MOST_WRITERS = 4  # threads that render and write beside the network
 
 
 def draw_files(
-    model: Any, source: Any, drawings: Sequence[Drawing], batch_size: int, skip_exist: bool
+    model: Zi2ZiModel, source: GlyphSource, drawings: Sequence[Drawing], batch_size: int, skip_exist: bool
 ) -> Iterator[dict[str, Any]]:
     """Draw and write every file, with a progress bar; yields a manifest entry for each, once it is written.
-
-    `source` renders what is drawn from, as the `source` of `PairData`.
 
     Raises:
         OSError: when a file can't be written.
@@ -43,8 +40,9 @@ def draw_files(
     for folder in {drawing.path.parent for drawing in todo}:
         folder.mkdir(parents=True, exist_ok=True)
 
-    def render(batch: Sequence[Drawing]) -> np.ndarray | None:
-        return np.stack([source.render(drawing.key, model.config.image_size) for drawing in batch]) if batch else None
+    def render(batch: Sequence[Drawing]) -> np.ndarray:
+        glyphs = [source.render(drawing.key, model.config.image_size) for drawing in batch]
+        return np.stack(glyphs) if glyphs else np.empty(0)
 
     batches = [todo[start : start + batch_size] for start in range(0, len(todo), batch_size)] + [[]]
     workers = ThreadPoolExecutor(MOST_WRITERS)  # threads: encoding a PNG leaves the interpreter free
@@ -54,7 +52,7 @@ def draw_files(
         for batch, after in itertools.pairwise(batches):
             glyphs = rendered.result()
             rendered = workers.submit(render, after)  # the next one, while the network draws this one
-            drawn = images_of(model, glyphs, [drawing.label for drawing in batch])
+            drawn = draw(model, glyphs, [drawing.label for drawing in batch])
             yield from finished(written, bar)  # the batch before was written meanwhile
             written = [
                 (d, workers.submit(save_drawing, pixels, d.path)) for d, pixels in zip(batch, drawn, strict=True)

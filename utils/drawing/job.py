@@ -1,28 +1,31 @@
 """What infer.py is to draw: characters, records, or what was held out; from which font, in which labels."""
 
-import argparse
+import logging
 import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from utils.cli import say
 from utils.data.font_pairs import placeholder_line
 from utils.data.open import data_from_config, framed_font, source_font
 from utils.data.pairs import Pair, PairData
 from utils.data.record_pairs import RecordData, open_records
+from utils.drawing.flags import DrawOptions
 from utils.errors import UserError, abbreviate
 from utils.experiment.manifest import Drawing
 from utils.fonts.complete import missing_from
 from utils.glyphs.charset import codepoint_name, parse_text, read_charset, read_text_file, unique
 from utils.glyphs.render import GlyphRenderer
-from utils.labels import Label, folder_of, labels_of
+from utils.glyphs.source import GlyphSource
+from utils.labels import Label, choose_labels, label_folder
+
+logger = logging.getLogger(__name__)
 
 
 class Job(NamedTuple):
     """What there is to draw."""
 
-    source: Any  # renders what is drawn from
+    source: GlyphSource  # renders what is drawn from
     truth: PairData | None  # what the drawings are compared with
     drawings: list[Drawing]
     failed: tuple[dict, ...] = ()  # manifest entries of what can't be drawn at all
@@ -34,61 +37,62 @@ class Job(NamedTuple):
         return unique(key for key in keys if isinstance(key, str) and self.source.covers(key))
 
 
-def choose_job(args: argparse.Namespace, config: dict, folder: Path) -> Job:
+def choose_job(options: DrawOptions, config: dict[str, Any], folder: Path) -> Job:
     """What the flags ask for: the records of a file, characters, or what was held out of the training.
 
     Raises:
         UserError: when the flags name nothing that can be drawn.
     """
-    known, characters = config["data"], choose_characters(args)
-    if args.suspects and (args.obj_path is not None or known["kind"] != "fonts" or args.image_ext == "svg"):
+    known, characters = config["data"], choose_characters(options)
+    if options.suspects and (options.obj_path is not None or known["kind"] != "fonts" or options.image_ext == "svg"):
         raise UserError("--suspects compares pictures of characters with those of the fonts: here are none of these")
-    if args.legibility and (args.obj_path is not None or known["kind"] != "fonts"):
+    if options.legibility and (options.obj_path is not None or known["kind"] != "fonts"):
         raise UserError("--legibility needs to know the characters and their true glyphs: here are none of these")
-    if args.obj_path is not None:
-        if characters is not None or args.label or args.run_all_label or args.src_font:
+    if options.obj_path is not None:
+        if characters is not None or options.label or options.run_all_label or options.src_font:
             raise UserError("--obj_path draws pairs under their own labels: leave out texts, labels and --src_font")
-        return records_of(args, config["model"], folder)
+        return choose_records(Path(options.obj_path), options, config["model"], folder)
     if characters is None and known["kind"] == "records":
-        if args.label or args.run_all_label or args.src_font:
+        if options.label or options.run_all_label or options.src_font:
             raise UserError("labels and --src_font are for characters: name some with --src_txt or the like")
         data = data_from_config(known)
         if not data.held_out_pairs:
             raise UserError("this experiment holds no pairs out: name some characters, or a file with --obj_path")
-        return Job(data, data, plan_records(data.held_out_pairs, folder, args.image_ext))
-    labels = labels_of(args.label, args.run_all_label, known["labels"])
+        return Job(data.source, data, plan_records(data.held_out_pairs, folder, options.image_ext))
+    labels = choose_labels(options.label, options.run_all_label, known["labels"])
     if known["kind"] == "fonts":
-        source = source_font(args.src_font, known["src_font"])
-        scored = characters is None or args.compare or args.legibility
-        truth = data_from_config(known) if scored or args.suspects else None
-        characters = characters or truth.held_out
+        source = source_font(options.src_font, known["src_font"])
+        scored = characters is None or options.compare or options.legibility
+        truth = data_from_config(known) if scored or options.suspects else None
+        characters = characters or known["held_out"]
         if not characters:
             raise UserError("this experiment holds no characters out: name some with --src_txt or --charset")
     else:
-        if characters is None or args.src_font is None:
+        if characters is None or options.src_font is None:
             raise UserError("these weights come without a font: give --src_font and --src_txt, or --obj_path")
-        source, truth, scored = framed_font(args.src_font, known.get("frame")), None, False
-    drawings = plan(characters, labels, folder, args.filename_rule, args.image_ext)
+        source, truth, scored = framed_font(options.src_font, known.get("frame")), None, False
+    drawings = plan(characters, labels, folder, options.filename_rule, options.image_ext)
     return Job(source, truth, drawings, scored=bool(scored))
 
 
-def records_of(args: argparse.Namespace, model: dict, folder: Path) -> Job:
+def choose_records(path: Path, options: DrawOptions, model: dict[str, Any], folder: Path) -> Job:
     """The records of --obj_path, under their own labels.
 
     Raises:
         UserError: when there are none, or one has a label that the model lacks.
     """
 
-    data = RecordData(open_records(Path(args.obj_path)), None, model["input_nc"])
-    say(*data.summary())
+    data = RecordData(open_records(path), None, model["input_nc"])
+    for line in data.summary():
+        logger.info(line)
     most = model["embedding_num"]
     if len(data.labels) > most:
-        raise UserError(f"{args.obj_path} has the label {data.labels[-1]}, the weights have {most} labels")
+        raise UserError(f"{path} has the label {data.labels[-1]}, the weights have {most} labels")
     failed = tuple({"record": number, "error": reason} for number, reason in data.dropped.items())
-    return Job(data, data, plan_records(data.train_pairs, folder, args.image_ext), failed)
+    return Job(data, data, plan_records(data.train_pairs, folder, options.image_ext), failed)
 
 
-def choose_characters(args: argparse.Namespace) -> str | None:
+def choose_characters(options: DrawOptions) -> str | None:
     """The characters that the flags name, each once; None when they name none.
 
     Raises:
@@ -96,27 +100,27 @@ def choose_characters(args: argparse.Namespace) -> str | None:
     """
 
     chosen = []
-    if args.src_txt is not None:
-        chosen.append(parse_text(args.src_txt))
+    if options.src_txt is not None:
+        chosen.append(parse_text(options.src_txt))
         if not chosen[-1]:
             raise UserError("--src_txt holds no character")
-    if args.src_txt_file is not None:
-        chosen.append(read_text_file(Path(args.src_txt_file)))
-    if args.charset is not None:
-        chosen.append(read_charset(args.charset))
+    if options.src_txt_file is not None:
+        chosen.append(read_text_file(Path(options.src_txt_file)))
+    if options.charset is not None:
+        chosen.append(read_charset(options.charset))
     characters = unique("".join(chosen)) if chosen else None
-    if args.missing is None:
+    if options.missing is None:
         return characters
     if characters is None:
         raise UserError("--missing: of which characters? name a --charset, or --src_txt")
-    font = GlyphRenderer(args.missing)
+    font = GlyphRenderer(options.missing)
     missing = missing_from(font, characters)
     if not missing:
-        raise UserError(f"{args.missing} has all {len(characters)} characters: there is nothing to draw")
-    say(
-        f"{args.missing} lacks {len(missing)} of {len(characters)} characters: {abbreviate(missing)}",
-        placeholder_line(args.missing, [c for c in missing if c in font.placeholders]),
-    )
+        raise UserError(f"{options.missing} has all {len(characters)} characters: there is nothing to draw")
+    logger.info(f"{options.missing} lacks {len(missing)} of {len(characters)} characters: {abbreviate(missing)}")
+    line = placeholder_line(options.missing, [c for c in missing if c in font.placeholders])
+    if line:
+        logger.info(line)
     return missing
 
 
@@ -147,7 +151,7 @@ def file_stem(character: str, rule: str, number: int) -> str:
 def plan(characters: str, labels: Sequence[Label], folder: Path, rule: str, extension: str) -> list[Drawing]:
     """A drawing for every character in every label, in `folder/<label>/`."""
     return [
-        Drawing(label, character, folder / folder_of(label) / f"{file_stem(character, rule, number)}.{extension}")
+        Drawing(label, character, folder / label_folder(label) / f"{file_stem(character, rule, number)}.{extension}")
         for label in labels
         for number, character in enumerate(characters, 1)
     ]

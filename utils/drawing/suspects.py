@@ -12,19 +12,21 @@ import numpy as np
 from scipy import ndimage
 from tqdm import tqdm
 
-from utils.data.pairs import PairData
+from model import Zi2ZiModel
+from utils import metrics
+from utils.drawing.job import Job
 from utils.errors import UserError
-from utils.experiment.manifest import Drawing, entry
+from utils.experiment.manifest import entry
 from utils.images import read_image, save_sheet, to_grey
 from utils.labels import heaviest
-from utils.metrics import INK, SPECK
-from utils.sample import images_of
+from utils.metrics import INK, SPECK, connected_parts
+from utils.sample import draw
 
 GRID = 16  # cells a side, in which the distribution of ink is compared
 SPECK_SHARE = 0.0012  # of the canvas: ink parts smaller than this are specks
 REFERENCE = 300  # true pairs that are looked at
 SHOWN = 60  # suspects on the sheet
-MOST = 8.0  # that one reason counts
+MOST_SPREADS = 8.0  # that one reason counts
 # The least spread of a measure that is taken for one, so that where all true pairs agree a small step is not endless.
 FLOORS = {
     "parts": 0.7,
@@ -52,13 +54,13 @@ REASONS = {
 }
 
 
-def measures_of(source: np.ndarray, drawn: np.ndarray) -> dict[str, float]:
+def measure(source: np.ndarray, drawn: np.ndarray) -> dict[str, float]:
     """What tells a good drawing from a bad one, of two glyphs uint8 [S, S]; differences to the source, mostly."""
     side = len(drawn)
     true, ink = source < INK, drawn < INK
     (parts, specks), (true_parts, _) = (_parts(mask, SPECK_SHARE * side * side) for mask in (ink, true))
     grey = ((drawn > 0.1 * 255) & (drawn < 0.9 * 255)).sum()
-    outline = (ink & ~ndimage.binary_erosion(ink)).sum()
+    outline = metrics.outline(ink).sum()
     return {
         "parts": parts - true_parts,
         "holes": _parts(~ink, SPECK, diagonal=False)[0] - _parts(~true, SPECK, diagonal=False)[0],
@@ -74,7 +76,7 @@ def measures_of(source: np.ndarray, drawn: np.ndarray) -> dict[str, float]:
 
 def _parts(mask: np.ndarray, smallest: float, diagonal: bool = True) -> tuple[int, int]:
     """How many connected parts there are of at least `smallest` pixels, and how many smaller ones that count."""
-    labels, count = ndimage.label(mask, np.ones((3, 3)) if diagonal else None)
+    labels, count = connected_parts(mask, diagonal)
     sizes = np.bincount(labels.ravel(), minlength=count + 1)[1:]
     return int((sizes >= smallest).sum()), int(((sizes < smallest) & (sizes >= SPECK)).sum())
 
@@ -121,7 +123,7 @@ class Norm:
         found = {}
         for name, value in measured.items():
             off = (value - self.middle[name]) / self.spread[name]
-            found[name] = min(max(abs(off) if name in ("parts", "holes", "ink") else off, 0.0), MOST)
+            found[name] = min(max(abs(off) if name in ("parts", "holes", "ink") else off, 0.0), MOST_SPREADS)
         return found
 
 
@@ -148,15 +150,16 @@ def rank(
     return sorted(ranked, key=lambda item: -item["score"])
 
 
-def rank_drawings(
-    drawings: Sequence[Drawing], source: Any, truth: PairData, models: Sequence[Any], batch_size: int
-) -> list[dict[str, Any]]:
+def rank_drawings(job: Job, models: Sequence[Zi2ZiModel], batch_size: int) -> list[dict[str, Any]]:
     """Rank the drawings that are there, as `rank` does; of two `models` the disagreement counts as well.
 
     Raises:
-        UserError: when `truth` has no pair of a label to tell what is usual.
+        UserError: when the truth has no pair of a label to tell what is usual.
     """
-    done = [drawing for drawing in drawings if drawing.path.is_file() and source.covers(drawing.key)]
+    source, truth = job.source, job.truth
+    if truth is None:
+        raise UserError("--suspects: there are no true glyphs to tell what is usual")
+    done = [drawing for drawing in job.drawings if drawing.path.is_file() and source.covers(drawing.key)]
     size, norms = models[0].config.image_size, {}
     for label in {drawing.label for drawing in done}:
         pairs = [pair for pair in truth.train_pairs if pair[0] == heaviest(label)]
@@ -170,23 +173,23 @@ def rank_drawings(
         sources = np.stack([source.render(drawing.key, size) for drawing in batch])
         for drawing, glyph in zip(batch, sources, strict=True):
             drawn = np.asarray(read_image(drawing.path.read_bytes()))
-            measured.append(measures_of(to_grey(glyph[None])[0], drawn))
+            measured.append(measure(to_grey(glyph[None])[0], drawn))
         if len(models) == 2:
             labels = [drawing.label for drawing in batch]
-            one, other = (to_grey(images_of(model, sources, labels)).astype(np.float32) for model in models)
+            one, other = (to_grey(draw(model, sources, labels, batch_size)).astype(np.float32) for model in models)
             disagreement += (np.abs(one - other).mean((1, 2)) / 255).tolist()
         bar.update(len(batch))
     bar.close()
     return rank([entry(drawing) for drawing in done], measured, norms, disagreement or None)
 
 
-def draw_suspects(ranked: Sequence[dict[str, Any]], drawings: Sequence[Drawing], source: Any, path: Path) -> None:
+def draw_suspects(ranked: Sequence[dict[str, Any]], job: Job, path: Path) -> None:
     """A sheet of the worst: source and drawing side by side, in reading order down the columns."""
-    by_name = {(drawing.label, drawing.key): drawing for drawing in drawings}
+    by_name = {(drawing.label, drawing.key): drawing for drawing in job.drawings}
     worst = [by_name[one["label"], one["character"]] for one in ranked[:SHOWN]]
     if worst:
         drawn = [np.asarray(read_image(drawing.path.read_bytes())) for drawing in worst]
-        sources = [source.render(drawing.key, len(drawn[0])) for drawing in worst]
+        sources = [job.source.render(drawing.key, len(drawn[0])) for drawing in worst]
         columns = {"source": np.stack(sources), "drawn": np.stack(drawn)}
         save_sheet(columns, path, blocks=5, caption=[f"the {len(worst)} most suspicious of {len(ranked)}"])
 
@@ -194,4 +197,4 @@ def draw_suspects(ranked: Sequence[dict[str, Any]], drawings: Sequence[Drawing],
 def norm_of_pairs(render: Callable[[Any], tuple[np.ndarray, np.ndarray]], pairs: Sequence[Any]) -> Norm:
     """The norm of true pairs, of which at most REFERENCE are looked at, evenly spread; `render` gives two glyphs."""
     step = max(1, len(pairs) // REFERENCE)
-    return Norm.of([measures_of(*render(pair)) for pair in pairs[::step]])
+    return Norm.of([measure(*render(pair)) for pair in pairs[::step]])

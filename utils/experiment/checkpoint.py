@@ -1,7 +1,7 @@
 """Checkpoints on disk: their names, atomic writing, retention."""
 
 import contextlib
-import math
+import logging
 import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -11,7 +11,9 @@ import torch
 
 from utils.errors import UserError
 from utils.experiment.pth import load_part, load_weights
-from utils.files import patiently, remove_stray, rename_temporary, sync_folder, temporary_of, write_temporary
+from utils.files import patiently, remove_stray, rename_temporary, sync_folder, temporary_path, write_temporary
+
+logger = logging.getLogger(__name__)
 
 NEWEST = 2  # steps that keep all that a training needs to go on from them
 PARTS = GENERATOR, DISCRIMINATOR, EMA_GENERATOR, STATE = "net_G", "net_D", "net_G_EMA", "state"
@@ -74,7 +76,7 @@ def save_checkpoint(folder: Path, step: int, parts: Mapping[str, Mapping[str, An
         sync_folder(folder)
         rename_temporary(paths[STATE])
     except BaseException:
-        for path in (*renamed, *map(temporary_of, paths.values())):
+        for path in (*renamed, *map(temporary_path, paths.values())):
             path.unlink(missing_ok=True)
         raise
     sync_folder(folder)
@@ -95,7 +97,7 @@ class _Recorder:
 
 
 def _write(content: Mapping[str, Any], file: BinaryIO) -> None:
-    recorder = _Recorder(file)
+    recorder: Any = _Recorder(file)
     try:
         torch.save(content, recorder)
     except RuntimeError:
@@ -126,8 +128,8 @@ def retain(folder: Path, keep: int, best: int | None = None, ours: Iterable[int]
         else:
             needless = [DISCRIMINATOR, GENERATOR, EMA_GENERATOR]
             if paths[STATE].is_file():
-                patiently(lambda state=paths[STATE]: state.replace(temporary_of(state)))
-        for path in (*(paths[part] for part in needless), temporary_of(paths[STATE])):
+                patiently(lambda state=paths[STATE]: state.replace(temporary_path(state)))
+        for path in (*(paths[part] for part in needless), temporary_path(paths[STATE])):
             patiently(lambda path=path: path.unlink(missing_ok=True))
 
 
@@ -190,65 +192,25 @@ def read_step(folder: Path, step: int) -> dict[str, dict[str, Any]]:
     return {part: load_weights(part_path(folder, step, part)) for part in others} | {STATE: state}
 
 
-def architecture_of(generator: Mapping[str, Any], path: Path) -> dict[str, Any]:
-    """What a generator's state dict tells of its architecture, named as the flags; all but the image size.
-
-    Raises:
-        UserError: when the state dict, read from `path`, is not that of a zi2zi generator.
-    """
-    for key, ndim in {"model.down.0.weight": 4, "model.up.1.weight": 4, "embedder.weight": 2}.items():
-        if getattr(generator.get(key), "ndim", None) != ndim:
-            first = ", ".join(str(key) for key in list(generator)[:3]) or "nothing"
-            raise UserError(f"{path} is no generator of zi2zi: it has no {key}, but {first}")
-    ngf, input_nc = generator["model.down.0.weight"].shape[:2]
-    outer, _, size = generator["model.up.1.weight"].shape[:3]
-    up_mode = "conv" if size == 4 else "pixelshuffle" if outer == 4 * input_nc else "upsample"
-    return {
-        "input_nc": input_nc,
-        "ngf": ngf,
-        "embedding_num": generator["embedder.weight"].shape[0],
-        "embedding_dim": generator["embedder.weight"].shape[1],
-        "norm_type": "batch" if any(key.endswith("running_mean") for key in generator) else "instance",
-        "up_mode": up_mode,
-        "g_blur": any(key.endswith(".blur") for key in generator),
-    }
-
-
-def levels_of(generator: Mapping[str, Any]) -> int:
-    """How many times a generator halves its image; more than there can be count as one too many."""
-    return min(1 + max(key.count("submodule.") for key in generator), 11)
-
-
-def discriminator_architecture_of(discriminator: Mapping[str, Any], path: Path) -> dict[str, Any]:
-    """What a discriminator's state dict tells: filters, blur, and the image size.
-
-    Raises:
-        UserError: when the state dict, read from `path`, is not that of a zi2zi discriminator.
-    """
-    for key, ndim in {"model.0.weight": 4, "binary.weight": 2}.items():
-        if getattr(discriminator.get(key), "ndim", None) != ndim:
-            raise UserError(f"{path} is no discriminator of zi2zi: it has no {key}")
-    return {
-        "ndf": discriminator["model.0.weight"].shape[0],
-        "d_blur": any(key.endswith(".blur") for key in discriminator),
-        "image_size": 8 * math.isqrt(discriminator["binary.weight"].shape[1]),
-    }
-
-
 def newest_fitting(
     folder: Path, steps: Iterable[int], check: Callable[[dict[str, dict[str, Any]], int], None]
-) -> tuple[dict[str, dict[str, Any]] | None, list[str]]:
+) -> dict[str, dict[str, Any]]:
     """The parts of the newest of `steps` that can be read and that `check` raises no UserError for.
 
-    Returns also a line for each step passed over.
+    Says which steps are passed over.
+
+    Raises:
+        UserError: when there is none; when there is but one, with what is wrong with it.
     """
-    passed_over = []
-    for step in sorted(steps, reverse=True):
+    newest_first = sorted(steps, reverse=True)
+    for step in newest_first:
         try:
             parts = read_step(folder, step)
             check(parts, step)
         except UserError as error:
-            passed_over.append(f"step {step} is passed over: {error}")
+            if len(newest_first) == 1:
+                raise
+            logger.info(f"step {step} is passed over: {error}")
             continue
-        return parts, passed_over
-    return None, passed_over
+        return parts
+    raise UserError(f"no checkpoint in {folder} can be gone on from")

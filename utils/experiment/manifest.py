@@ -9,9 +9,9 @@ from typing import Any
 
 from utils.errors import UserError, abbreviate
 from utils.files import write_json
-from utils.glyphs.charset import character_of, codepoint_name
+from utils.glyphs.charset import codepoint_name, named_character
 from utils.images import EXTENSIONS
-from utils.labels import Label, folder_of
+from utils.labels import Label, label_folder
 
 
 def find_drawings(folder: Path, label: Label) -> dict[str, Path]:
@@ -34,7 +34,7 @@ def find_drawings(folder: Path, label: Label) -> dict[str, Path]:
         raise UserError(f"{folder}: no such folder of drawings: draw some with infer.py")
     files = [path for path in sorted(folder.iterdir()) if path.suffix.lower() in EXTENSIONS]
     for path in files:
-        character = character_of(path.stem)
+        character = named_character(path.stem)
         if character is not None:
             found[character] = path
     if not found:
@@ -91,13 +91,13 @@ class Drawing:
 
 def entry(drawing: Drawing, error: str | None = None) -> dict[str, Any]:
     """What the manifest says of a drawing."""
-    place = {"file": f"{folder_of(drawing.label)}/{drawing.path.name}"} if error is None else {"error": error}
+    place = {"file": f"{label_folder(drawing.label)}/{drawing.path.name}"} if error is None else {"error": error}
     if isinstance(drawing.key, int):
         return {"record": abs(drawing.key), "label": drawing.label, **place}
     return {"character": drawing.key, "codepoint": codepoint_name(drawing.key), "label": drawing.label, **place}
 
 
-def title_of(item: Mapping[str, Any]) -> str:
+def entry_title(item: Mapping[str, Any]) -> str:
     """What a manifest entry is about, for people."""
     what = f"record {item['record']}" if "record" in item else f"{item['character']} ({item['codepoint']})"
     return f"{what}, label {item['label']}" if "label" in item else what

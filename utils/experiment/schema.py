@@ -5,7 +5,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-MOST = 2**63 - 1
+LARGEST_INTEGER = 2**63 - 1
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,11 @@ class Number:
 
     def __str__(self) -> str:
         kind = "a whole number" if self.whole else "a number"
-        return f"{kind} of {self.low} or more" if self.high == MOST else f"{kind} from {self.low} to {self.high}"
+        return (
+            f"{kind} of {self.low} or more"
+            if self.high == LARGEST_INTEGER
+            else f"{kind} from {self.low} to {self.high}"
+        )
 
 
 @dataclass(frozen=True)
@@ -33,7 +37,7 @@ class Maybe:
     shape: Any
 
 
-COUNT = Number(0, MOST, whole=True)
+COUNT = Number(0, LARGEST_INTEGER, whole=True)
 PLACEMENT = {
     "units_per_em": Number(1, 65535, whole=True),
     "em": Number(1e-3, 16),
@@ -103,7 +107,8 @@ def fault(value: Any, shape: Any, where: str = "") -> str | None:
     """
     if isinstance(shape, tuple):
         faults = [fault(value, alternative, where) for alternative in shape]
-        return None if None in faults else max(faults, key=depth)
+        found = [each for each in faults if each is not None]
+        return max(found, key=depth) if len(found) == len(faults) else None
     if isinstance(shape, dict):
         if not isinstance(value, dict):
             return f"{where or 'the whole'} is no object"

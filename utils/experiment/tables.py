@@ -25,9 +25,9 @@ class StepTable:
         self.kept = 0
         self._header: list[str] | None = None
         if step and path.is_file():
-            self._header = read_header(path)
+            self._header = header = read_header(path)
             rows = (row for row in read_rows(path) if int(row[0]) <= step)
-            write_whole(path, lambda file: file.writelines(map(_line, itertools.chain([self._header], rows))))
+            write_whole(path, lambda file: file.writelines(map(_line, itertools.chain([header], rows))))
             self.kept = sum(1 for _ in read_rows(path))
         else:
             write_whole(path, b"")
@@ -54,8 +54,9 @@ class StepTable:
         """Write the header of a new table; a damaged one is mended."""
         if self._header == header:
             return
-        rows = list(read_rows(self.path)) if self._header else []
-        if rows and len(self._header) != len(header):
+        own = self._header or []
+        rows = list(read_rows(self.path)) if own else []
+        if rows and len(own) != len(header):
             self.path.replace(self.path.with_name(f"{self.path.stem}_to_{rows[-1][0]}.csv"))
             rows = []
         write_whole(self.path, b"".join(map(_line, [header, *rows])))

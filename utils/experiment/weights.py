@@ -1,16 +1,21 @@
 """Trained weights: which file to draw with or to start from, and what they were trained for."""
 
+import contextlib
+import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from model.architecture import count_levels, discriminator_architecture, generator_architecture
 from utils.errors import UserError
 from utils.experiment import checkpoint, pth
 from utils.experiment.config import Paths, read_config
+
+logger = logging.getLogger(__name__)
 
 KIND_OF = {checkpoint.EMA_GENERATOR: "ema", checkpoint.GENERATOR: "raw"}
 KINDS = {  # of weights that can be asked for, and the files to try for each
@@ -31,21 +36,20 @@ class Weights:
     state_dict: dict[str, torch.Tensor]
 
 
-def find_weights(folder: Path, resume: str, kind: str) -> tuple[Weights, list[str]]:
-    """The generator of step `resume` (or `latest`) in a checkpoint folder, and what was passed over.
+def find_weights(folder: Path, resume: str, kind: str) -> Weights:
+    """The generator of step `resume` (or `latest`) in a checkpoint folder; says what is passed over.
 
     `kind` is `ema`, `raw`, or `auto`: EMA weights, or the raw ones where there are none.
 
     Raises:
         UserError: when there is nothing to draw with.
     """
-    found, said = find_kinds(folder, resume, [kind])
-    return found[0], said
+    return find_kinds(folder, resume, [kind])[0]
 
 
 def find_kinds(
     folder: Path, resume: str, kinds: Sequence[str], check: Callable[[Weights], None] = lambda _: None
-) -> tuple[list[Weights], list[str]]:
+) -> list[Weights]:
     """As `find_weights`, for several kinds of one and the same step; `check` raises a UserError for what won't do.
 
     `latest` takes complete steps only, unless there is none. A training may be writing into the folder
@@ -68,7 +72,9 @@ def find_kinds(
         for step in sorted(complete or present, reverse=True) if latest else [int(resume)]:
             found = [_read_kind(folder, step, kind, said, latest, check) for kind in kinds]
             if None not in found:
-                return found, said
+                for line in said:
+                    logger.info(line)
+                return [each for each in found if each is not None]
         if not latest or _listing(folder, wanted) == listing:  # else the training has gone on meanwhile
             break
     if not present:
@@ -145,8 +151,8 @@ def foreign_steps(paths: Paths) -> list[int]:
     return steps if config is None else [step for step in steps if step == config.get("went_on_from")]
 
 
-def foreign_architecture(weights: Weights, image_size: int | None = None) -> tuple[dict[str, Any], list[str]]:
-    """The architecture of weights that have no config.json, as an earlier port left them, and what was assumed.
+def foreign_architecture(weights: Weights, image_size: int | None = None) -> dict[str, Any]:
+    """The architecture of weights that have no config.json, as an earlier port left them; says what is assumed.
 
     It is read from the keys and shapes of the generator, and of the discriminator of the same step. Without
     one the image size is `image_size`, or else the power of two that the generator halves down to 1.
@@ -154,21 +160,36 @@ def foreign_architecture(weights: Weights, image_size: int | None = None) -> tup
     Raises:
         UserError: when these are no weights of zi2zi, or `image_size` is not that of the discriminator.
     """
-    found = checkpoint.architecture_of(weights.state_dict, weights.path)
+    with naming_weights(weights.path):
+        found = generator_architecture(weights.state_dict)
     path = checkpoint.part_path(weights.path.parent, weights.step, checkpoint.DISCRIMINATOR)
     if path.is_file():
-        found |= checkpoint.discriminator_architecture_of(pth.load_weights(path), path)
+        with naming_weights(path):
+            found |= discriminator_architecture(pth.load_weights(path))
         if image_size not in (None, found["image_size"]):
             raise UserError(f"--image_size {image_size} contradicts {path}, which is for {found['image_size']}")
-        return found, []
-    found["image_size"] = image_size or 2 ** checkpoint.levels_of(weights.state_dict)
-    said = f"there is no {path.name} to tell the image size: taking {found['image_size']}"
-    return found, [] if image_size else [f"{said}, --image_size chooses another"]
+        return found
+    found["image_size"] = image_size or 2 ** count_levels(weights.state_dict)
+    if not image_size:
+        logger.info(
+            f"there is no {path.name} to tell the image size: taking {found['image_size']}, "
+            "--image_size chooses another"
+        )
+    return found
 
 
-def foreign_config(weights: Weights, image_size: int | None = None) -> tuple[dict[str, Any], list[str]]:
-    """What stands for the config.json of such weights, and lines that say where it comes from."""
-    architecture, assumed = foreign_architecture(weights, image_size)
+@contextlib.contextmanager
+def naming_weights(path: Path) -> Iterator[None]:
+    """Within, a ValueError becomes a UserError that names the file."""
+    try:
+        yield
+    except ValueError as error:
+        raise UserError(f"checkpoint {path}: {error}") from error
+
+
+def foreign_config(weights: Weights, image_size: int | None = None) -> dict[str, Any]:
+    """What stands for the config.json of such weights; says where it comes from."""
+    logger.info(f"there is no config.json: the architecture is read from {weights.path.name}")
+    architecture = foreign_architecture(weights, image_size)
     labels = [str(label) for label in range(architecture["embedding_num"])]
-    said = [f"there is no config.json: the architecture is read from {weights.path.name}", *assumed]
-    return {"model": architecture, "data": {"kind": "unknown", "labels": labels}}, said
+    return {"model": architecture, "data": {"kind": "unknown", "labels": labels}}

@@ -7,6 +7,7 @@ import io
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from fontTools.fontBuilder import FontBuilder
 from fontTools.ttLib import TTFont, newTable
@@ -14,10 +15,10 @@ from fontTools.ttLib.tables.ttProgram import Program
 
 from utils.errors import UserError
 from utils.files import write_whole
-from utils.fonts.glyph import OutlinedGlyph, compiled, glyph_name
+from utils.fonts.glyph import Box, OutlinedGlyph, compiled, glyph_name
 from utils.fonts.names import Names, latin
-from utils.fonts.os2 import languages_of, set_bits
-from utils.glyphs.font_file import em_bottom, os2_of
+from utils.fonts.os2 import find_languages, set_bits
+from utils.glyphs.font_file import em_bottom, os2_of, table
 
 MOST_GLYPHS = 65_535
 MOST_NAMED = 64_600  # glyphs of a new CFF table that names them: it holds 65,000 strings, with those that all have
@@ -41,7 +42,7 @@ class Metrics:
     @classmethod
     def of(cls, font: TTFont) -> "Metrics":
         """Those of another font."""
-        os2, hhea, units = os2_of(font), font["hhea"], font["head"].unitsPerEm
+        os2, hhea, units = os2_of(font), table(font, "hhea"), table(font, "head").unitsPerEm
         return cls(
             units,
             hhea.ascent,
@@ -84,51 +85,90 @@ def build_font(
     Raises:
         UserError: when there are more glyphs than a font can hold.
     """
-    cubic = path.suffix.lower() == ".otf"
-    units, most = metrics.units_per_em, most_glyphs(cubic)
-    order, drawn, advances, heights, bounds = [], {}, {}, {}, {}
-    cmap: dict[int, str] = {}
-
-    def take(name: str, glyph: OutlinedGlyph) -> None:
-        order.append(name)
-        drawn[name], bounds[name] = compiled(glyph, cubic, units)
-        advances[name] = glyph.advance
-        heights[name] = (glyph.height, glyph.origin_y)
-        if glyph.character:
-            cmap[ord(glyph.character)] = name
-        if len(order) > most:
-            raise UserError(too_many(cubic))
-
-    take(".notdef", _notdef(metrics))
+    collected = _Collected(metrics.units_per_em, cubic=path.suffix.lower() == ".otf")
+    collected.take(".notdef", _notdef(metrics))
     for character, advance in spaces.items():
-        take("space" if character == " " else glyph_name(character), OutlinedGlyph(character, advance, []))
+        name = "space" if character == " " else glyph_name(character)
+        collected.take(name, OutlinedGlyph(character, advance, []))
     for glyph in glyphs:
-        take(glyph_name(glyph.character), glyph)
-    builder = FontBuilder(units, isTTF=not cubic)
-    builder.setupGlyphOrder(order)
-    builder.setupCharacterMap(cmap, allowFallback=True)
-    strings = names.english_table()
-    if cubic:
-        family = latin(names.english_family)
-        fields = {"FullName": latin(strings["fullName"]), "FamilyName": family, "version": names.version}
-        builder.setupCFF(strings["psName"], fields, drawn, {})
-    else:
-        builder.setupGlyf(drawn)
-    builder.setupHorizontalMetrics({name: (advances[name], bounds[name][0]) for name in order})
+        collected.take(glyph_name(glyph.character), glyph)
+    builder = FontBuilder(metrics.units_per_em, isTTF=not collected.cubic)
+    _set_up_glyphs(builder, collected, names)
+    _set_up_metrics(builder, collected, metrics)
+    builder.setupNameTable({}, mac=False)
+    names.write(builder.font["name"], find_languages(names.family, collected.cmap))
+    _set_up_os2(builder, collected, names, metrics)
+    if len({collected.advances[name] for name in collected.order[1 + len(spaces) :]}) == 1:
+        panose = table(builder.font, "OS/2").panose
+        panose.bFamilyType, panose.bProportion = LATIN_TEXT, MONOSPACED
+    builder.setupPost(keepGlyphNames=not collected.cubic and len(collected.order) < 20_000)
+    if not collected.cubic:
+        add_smoothing(builder.font)
+    head = table(builder.font, "head")
+    head.fontRevision = float(names.version)
+    head.macStyle = (1 if names.is_bold() else 0) | (2 if names.is_italic() else 0)
+    save_font(builder.font, path)
+    return len(collected.order)
+
+
+class _Collected:
+    """The glyphs of a new font, by their names."""
+
+    def __init__(self, units: int, cubic: bool):
+        self.units, self.cubic = units, cubic
+        self.order: list[str] = []
+        self.drawn: dict[str, Any] = {}
+        self.bounds: dict[str, Box] = {}
+        self.advances: dict[str, int] = {}
+        self.heights: dict[str, tuple[int | None, int | None]] = {}  # vertical advance and origin
+        self.cmap: dict[int, str] = {}
+
+    def take(self, name: str, glyph: OutlinedGlyph) -> None:
+        """Add a glyph.
+
+        Raises:
+            UserError: when there are more than a font can hold.
+        """
+        self.order.append(name)
+        self.drawn[name], self.bounds[name] = compiled(glyph, self.cubic, self.units)
+        self.advances[name] = glyph.advance
+        self.heights[name] = (glyph.height, glyph.origin_y)
+        if glyph.character:
+            self.cmap[ord(glyph.character)] = name
+        if len(self.order) > most_glyphs(self.cubic):
+            raise UserError(too_many(self.cubic))
+
+
+def _set_up_glyphs(builder: FontBuilder, collected: _Collected, names: Names) -> None:
+    builder.setupGlyphOrder(collected.order)
+    builder.setupCharacterMap(collected.cmap, allowFallback=True)
+    if not collected.cubic:
+        builder.setupGlyf(collected.drawn)
+        return
+    strings, family = names.english_table(), latin(names.english_family)
+    fields = {"FullName": latin(strings["fullName"]), "FamilyName": family, "version": names.version}
+    builder.setupCFF(strings["psName"], fields, collected.drawn, {})
+
+
+def _set_up_metrics(builder: FontBuilder, collected: _Collected, metrics: Metrics) -> None:
+    order, bounds, units = collected.order, collected.bounds, metrics.units_per_em
+    builder.setupHorizontalMetrics({name: (collected.advances[name], bounds[name][0]) for name in order})
     builder.setupHorizontalHeader(ascent=metrics.ascent, descent=metrics.descent, lineGap=metrics.line_gap)
-    verticals = {name: _vertical(heights[name], metrics) for name in order}
+    verticals = {name: _vertical(collected.heights[name], metrics) for name in order}
     builder.setupVerticalMetrics({name: (high, top - bounds[name][3]) for name, (high, top) in verticals.items()})
     builder.setupVerticalHeader(ascent=units // 2, descent=-(units // 2))
-    if cubic:  # without these a program would have to find the top of a glyph's ink, and some don't
+    if collected.cubic:  # without these a program would have to find the top of a glyph's ink, and some don't
         builder.setupVerticalOrigins({name: top for name, (_, top) in verticals.items()}, metrics.top)
-    builder.setupNameTable({}, mac=False)
-    names.write(builder.font["name"], languages_of(names.family, cmap))
+
+
+def _set_up_os2(builder: FontBuilder, collected: _Collected, names: Names, metrics: Metrics) -> None:
+    boxes, units = collected.bounds.values(), metrics.units_per_em
     builder.setupOS2(
         sTypoAscender=metrics.top,
         sTypoDescender=metrics.top - units,
         sTypoLineGap=max(metrics.ascent - metrics.descent + metrics.line_gap - units, 0),
-        usWinAscent=max(metrics.ascent, *(box[3] for box in bounds.values()), 0),
-        usWinDescent=max(-metrics.descent, *(-box[1] for box in bounds.values()), 0),
+        usWinAscent=max(metrics.ascent, *(box[3] for box in boxes), 0),
+        usWinDescent=max(-metrics.descent, *(-box[1] for box in boxes), 0),
         sCapHeight=metrics.cap_height,
         sxHeight=metrics.x_height,
         achVendID="NONE",
@@ -137,17 +177,7 @@ def build_font(
         fsSelection=(0x20 if names.is_bold() else 0) | (0x01 if names.is_italic() else 0)
         or (0x40 if names.style.casefold() == "regular" else 0),
     )
-    set_bits(builder.font, cmap)
-    if len({advances[name] for name in order[1 + len(spaces) :]}) == 1:
-        panose = builder.font["OS/2"].panose
-        panose.bFamilyType, panose.bProportion = LATIN_TEXT, MONOSPACED
-    builder.setupPost(keepGlyphNames=cubic is False and len(order) < 20_000)
-    if not cubic:
-        add_smoothing(builder.font)
-    builder.font["head"].fontRevision = float(names.version)
-    builder.font["head"].macStyle = (1 if names.is_bold() else 0) | (2 if names.is_italic() else 0)
-    save_font(builder.font, path)
-    return len(order)
+    set_bits(builder.font, collected.cmap)
 
 
 def _notdef(metrics: Metrics) -> OutlinedGlyph:
@@ -176,10 +206,10 @@ def add_smoothing(font: TTFont) -> None:
     program = Program()
     program.fromAssembly(["PUSHW[] 511", "SCANCTRL[]", "PUSHB[] 4", "SCANTYPE[]"])
     font["prep"] = newTable("prep")
-    font["prep"].program = program
+    table(font, "prep").program = program
     font["gasp"] = newTable("gasp")
-    font["gasp"].version = 1
-    font["gasp"].gaspRange = {ALL_SIZES: SMOOTH}
+    table(font, "gasp").version = 1
+    table(font, "gasp").gaspRange = {ALL_SIZES: SMOOTH}
 
 
 def save_font(font: TTFont, path: Path) -> None:

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from fontTools.misc.fixedTools import otRound
 from fontTools.ttLib import TTFont
@@ -14,9 +15,9 @@ from utils.errors import UserError
 from utils.fonts.build import MOST_GLYPHS, save_font
 from utils.fonts.glyph import Box, OutlinedGlyph, charstring, compiled, glyph_name
 from utils.fonts.names import Names, rename
-from utils.fonts.os2 import extend_bits, languages_of
+from utils.fonts.os2 import extend_bits, find_languages
 from utils.glyphs.charset import unique
-from utils.glyphs.font_file import em_bottom, one_font_file, unicode_cmap
+from utils.glyphs.font_file import em_bottom, one_font_file, table, unicode_cmap
 from utils.glyphs.render import GlyphRenderer
 
 FULL_CMAPS = ((3, 10), (0, 4), (0, 6))  # platform and encoding of the cmaps that hold characters beyond U+FFFF
@@ -72,7 +73,7 @@ def open_base(spec: str) -> TTFont:
     if cmap is None:
         raise UserError(f"--base {spec} has no Unicode cmap: its characters are numbered as symbols")
     if font.getBestCmap() is None:
-        font["cmap"].tables.append(new_cmap(cmap))
+        table(font, "cmap").tables.append(new_cmap(cmap))
     return font
 
 
@@ -88,9 +89,9 @@ def check_room(font: TTFont, count: int) -> None:
         UserError: when there would be more than a font can hold.
     """
     own, most = len(font.getGlyphOrder()), MOST_GLYPHS
-    if "CFF " in font and not hasattr(font["CFF "].cff.topDictIndex[0], "ROS"):
-        most = min(most, own + MOST_STRINGS - len(font["CFF "].cff.strings.strings))
-    if "post" in font and font["post"].formatType == 2:
+    if "CFF " in font and not hasattr(table(font, "CFF ").cff.topDictIndex[0], "ROS"):
+        most = min(most, own + MOST_STRINGS - len(table(font, "CFF ").cff.strings.strings))
+    if "post" in font and table(font, "post").formatType == 2:
         most = min(most, MOST_POST_NAMES)
     if own + count > most:
         raise UserError(
@@ -108,53 +109,74 @@ def complete_font(font: TTFont, path: Path, glyphs: Iterable[OutlinedGlyph], nam
     Raises:
         UserError: when there would be more glyphs than a font can hold.
     """
-    cubic = "CFF " in font
-    order, taken = list(font.getGlyphOrder()), set(font.getGlyphOrder())
-    units, own = font["head"].unitsPerEm, len(order)
-    em_top = em_bottom(font) + units
-    extents = _Extents(font)
-    cff = _CffTable(font, order) if cubic else None
-    device_widths = _device_widths(font)
-    added: dict[int, str] = {}
+    own = len(font.getGlyphOrder())
+    addition = _Addition(font)
     for glyph in glyphs:
-        if len(order) >= MOST_GLYPHS:
+        if len(addition.order) >= MOST_GLYPHS:
             raise UserError(f"a font holds at most {MOST_GLYPHS:,} glyphs, the base has {own:,} of its own")
-        name = cff.new_name() if cubic and cff.is_cid else _free_name(glyph_name(glyph.character), taken)
-        taken.add(name)
-        order.append(name)
-        added[ord(glyph.character)] = name
-        if cubic:
-            cff.add(name, glyph)
-            box = glyph.bounds()
-        else:
-            drawn, box = compiled(glyph, cubic=False, units=units)
-            font["glyf"].glyphs[name] = drawn
-            extents.count_points(drawn)
-        font["hmtx"].metrics[name] = (glyph.advance, box[0])
-        extents.add(box, glyph.advance)
-        if "vmtx" in font:
-            height = units if glyph.height is None else glyph.height
-            top = em_top if glyph.origin_y is None else glyph.origin_y
-            font["vmtx"].metrics[name] = (height, top - box[3])
-            if "VORG" in font and top != font["VORG"].defaultVertOriginY:
-                font["VORG"][name] = top
-            extents.add_vertical(box, height, top)
-    font.setGlyphOrder(order)
-    if cubic:
-        cff.finish()
-    else:
-        font["glyf"].glyphOrder = order
-    _add_to_cmaps(font, added)
-    _extend_device_tables(font, device_widths, added.values())
-    extents.write(font, len(order))
-    extend_bits(font, added)
+        addition.add(glyph)
+    addition.finish()
     if names is not None:
-        rename(font, names, languages_of(names.family, font.getBestCmap()))
+        rename(font, names, find_languages(names.family, font.getBestCmap() or {}))
     if "DSIG" in font:
         del font["DSIG"]
     font.flavor = None  # a base may be packed for the web
     save_font(font, path)
-    return len(order) - own
+    return len(addition.added)
+
+
+class _Addition:
+    """Glyphs added at the end of a font's own, in all tables that know of each glyph."""
+
+    def __init__(self, font: TTFont):
+        self.font = font
+        self.order = list(font.getGlyphOrder())
+        self.added: dict[int, str] = {}
+        self.units = table(font, "head").unitsPerEm
+        self._taken = set(self.order)
+        self._em_top = em_bottom(font) + self.units
+        self._extents = _Extents(font)
+        self._cff = _CffTable(font, self.order) if "CFF " in font else None
+        self._device_widths = _device_widths(font)
+
+    def add(self, glyph: OutlinedGlyph) -> None:
+        cff = self._cff
+        name = cff.new_name() if cff and cff.is_cid else _free_name(glyph_name(glyph.character), self._taken)
+        self._taken.add(name)
+        self.order.append(name)
+        self.added[ord(glyph.character)] = name
+        if cff:
+            cff.add(name, glyph)
+            box = glyph.bounds()
+        else:
+            drawn, box = compiled(glyph, cubic=False, units=self.units)
+            table(self.font, "glyf").glyphs[name] = drawn
+            self._extents.count_points(drawn)
+        table(self.font, "hmtx").metrics[name] = (glyph.advance, box[0])
+        self._extents.add(box, glyph.advance)
+        if "vmtx" in self.font:
+            self._add_vertical(name, glyph, box)
+
+    def _add_vertical(self, name: str, glyph: OutlinedGlyph, box: Box) -> None:
+        height = self.units if glyph.height is None else glyph.height
+        top = self._em_top if glyph.origin_y is None else glyph.origin_y
+        table(self.font, "vmtx").metrics[name] = (height, top - box[3])
+        if "VORG" in self.font and top != table(self.font, "VORG").defaultVertOriginY:
+            table(self.font, "VORG")[name] = top
+        self._extents.add_vertical(box, height, top)
+
+    def finish(self) -> None:
+        """Have the tables that count glyphs, or say how large they are, say so of the new ones too."""
+        font = self.font
+        font.setGlyphOrder(self.order)
+        if self._cff:
+            self._cff.finish()
+        else:
+            table(font, "glyf").glyphOrder = self.order
+        _add_to_cmaps(font, self.added)
+        _extend_device_tables(font, self._device_widths, self.added.values())
+        self._extents.write(font, len(self.order))
+        extend_bits(font, self.added)
 
 
 def _free_name(name: str, taken: set[str]) -> str:
@@ -168,7 +190,7 @@ class _CffTable:
     """Adds glyphs to a CFF table, name-keyed or CID-keyed, whose own charstrings are not touched."""
 
     def __init__(self, font: TTFont, order: list[str]):
-        self.top = font["CFF "].cff.topDictIndex[0]
+        self.top: Any = table(font, "CFF ").cff.topDictIndex[0]
         self.strings = self.top.CharStrings
         self.is_cid = hasattr(self.top, "ROS")
         self.charset = self.top.charset
@@ -209,13 +231,13 @@ class _Extents:
     """What a font says of the largest of its glyphs, and of how many there are."""
 
     def __init__(self, font: TTFont):
-        head, hhea = font["head"], font["hhea"]
+        head, hhea = table(font, "head"), table(font, "hhea")
         self.box = [head.xMin, head.yMin, head.xMax, head.yMax]
         self.advance, self.points, self.contours = hhea.advanceWidthMax, 0, 0
         self.left, self.right, self.extent = hhea.minLeftSideBearing, hhea.minRightSideBearing, hhea.xMaxExtent
         self.vertical = [0, 0, 0, 0]  # largest advance, smallest top and bottom bearing, largest extent
         if "vhea" in font:
-            vhea = font["vhea"]
+            vhea = table(font, "vhea")
             self.vertical = [vhea.advanceHeightMax, vhea.minTopSideBearing, vhea.minBottomSideBearing, vhea.yMaxExtent]
 
     def add(self, box: Box, advance: int) -> None:
@@ -237,24 +259,24 @@ class _Extents:
             max(extent, top - box[1]),
         ]
 
-    def count_points(self, drawn) -> None:
+    def count_points(self, drawn: Any) -> None:
         self.points = max(self.points, len(getattr(drawn, "coordinates", ())))
         self.contours = max(self.contours, drawn.numberOfContours)
 
     def write(self, font: TTFont, count: int) -> None:
-        head, hhea, maxp = font["head"], font["hhea"], font["maxp"]
+        head, hhea, maxp = (table(font, tag) for tag in ("head", "hhea", "maxp"))
         head.xMin, head.yMin, head.xMax, head.yMax = map(otRound, self.box)
         hhea.advanceWidthMax = self.advance
         hhea.minLeftSideBearing, hhea.minRightSideBearing, hhea.xMaxExtent = self.left, self.right, self.extent
         maxp.numGlyphs = count
         if "vhea" in font:
-            vhea = font["vhea"]
+            vhea = table(font, "vhea")
             vhea.advanceHeightMax, vhea.minTopSideBearing, vhea.minBottomSideBearing, vhea.yMaxExtent = self.vertical
         if "glyf" in font:
             maxp.maxPoints = max(maxp.maxPoints, self.points)
             maxp.maxContours = max(maxp.maxContours, self.contours)
         else:
-            font["CFF "].cff.topDictIndex[0].FontBBox = [head.xMin, head.yMin, head.xMax, head.yMax]
+            table(font, "CFF ").cff.topDictIndex[0].FontBBox = [head.xMin, head.yMin, head.xMax, head.yMax]
 
 
 def _add_to_cmaps(font: TTFont, added: dict[int, str]) -> None:
@@ -262,32 +284,32 @@ def _add_to_cmaps(font: TTFont, added: dict[int, str]) -> None:
 
     A cmap of format 4 holds so and so many runs of code points: one that would burst stays as it is.
     """
-    tables = font["cmap"].tables
+    tables = table(font, "cmap").tables
     full = [t for t in tables if (t.platformID, t.platEncID) in FULL_CMAPS and t.format in (12, 13)]
     basic = [t for t in tables if (t.platformID, t.platEncID) in BASIC_CMAPS and t.format in (4, 6, 12)]
-    everything = {**font.getBestCmap(), **added}
+    everything = {**(font.getBestCmap() or {}), **added}
     burst = False
-    for table in basic:
-        before = dict(table.cmap)
-        table.cmap = before | {codepoint: name for codepoint, name in added.items() if codepoint <= LAST_BASIC}
-        if not _can_be_written(table, font):
-            table.cmap, burst = before, True
-    for table in full:
-        table.cmap.update(added)
+    for each in basic:
+        before = dict(each.cmap)
+        each.cmap = before | {codepoint: name for codepoint, name in added.items() if codepoint <= LAST_BASIC}
+        if not _can_be_written(each, font):
+            each.cmap, burst = before, True
+    for each in full:
+        each.cmap.update(added)
     if not full and (burst or any(codepoint > LAST_BASIC for codepoint in added)):
         tables.append(new_cmap(everything))
 
 
 def new_cmap(cmap: Mapping[int, str]) -> CmapSubtable:
     """A cmap for all of Unicode."""
-    table = CmapSubtable.newSubtable(12)
-    table.platformID, table.platEncID, table.language, table.cmap = 3, 10, 0, dict(cmap)
-    return table
+    found: Any = CmapSubtable.newSubtable(12)
+    found.platformID, found.platEncID, found.language, found.cmap = 3, 10, 0, dict(cmap)
+    return found
 
 
-def _can_be_written(table: CmapSubtable, font: TTFont) -> bool:
+def _can_be_written(subtable: CmapSubtable, font: TTFont) -> bool:
     try:
-        table.compile(font)
+        subtable.compile(font)
     except (struct.error, OverflowError, AssertionError):
         return False
     return True
@@ -298,17 +320,17 @@ def _device_widths(font: TTFont) -> dict[int, dict[str, int]]:
     if "hdmx" not in font:
         return {}
     order = font.getGlyphOrder()
-    return {size: {name: widths[name] for name in order} for size, widths in font["hdmx"].hdmx.items()}
+    return {size: {name: widths[name] for name in order} for size, widths in table(font, "hdmx").hdmx.items()}
 
 
 def _extend_device_tables(font: TTFont, device_widths: dict[int, dict[str, int]], names: Iterable[str]) -> None:
     """Tables with a value for each glyph and size: of the new glyphs the widths scale linearly at every size."""
     names = list(names)
     if "LTSH" in font:
-        font["LTSH"].yPels.update(dict.fromkeys(names, 1))
+        table(font, "LTSH").yPels.update(dict.fromkeys(names, 1))
     if device_widths:
-        units, metrics = font["head"].unitsPerEm, font["hmtx"].metrics
-        font["hdmx"].hdmx = {
+        units, metrics = table(font, "head").unitsPerEm, table(font, "hmtx").metrics
+        table(font, "hdmx").hdmx = {
             size: widths | {name: min(otRound(metrics[name][0] * size / units), 255) for name in names}
             for size, widths in device_widths.items()
         }

@@ -1,71 +1,61 @@
 """Making a font of drawings: what can be checked before, and the work."""
 
-import argparse
 import contextlib
+import logging
 import os
-import sys
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from utils.cli import resolve, say
 from utils.errors import UserError, abbreviate
 from utils.experiment.config import Paths, read_config
 from utils.experiment.manifest import find_drawings, read_suspects
 from utils.files import locked, remove_stray
 from utils.fonts.build import Metrics, build_font, most_glyphs, too_many
 from utils.fonts.complete import Base, check_room, complete_font, open_base
-from utils.fonts.fit import TOLERANCE
-from utils.fonts.layout import Frame, find_frame
-from utils.fonts.names import Names, check_name, family_of, style_of
+from utils.fonts.flags import ExportOptions
+from utils.fonts.glyph import OutlinedGlyph
+from utils.fonts.layout import Layout, find_layout
+from utils.fonts.names import Names, check_name, family_name, style_name
+from utils.fonts.spacing import SourceSpacing
 from utils.fonts.trace_cache import Traces, cores
 from utils.glyphs.charset import codepoint_name, read_text, unique
 from utils.glyphs.font_file import font_files
-from utils.labels import Label, weights_of
+from utils.labels import Label, label_weights
 
-DEFAULTS = {
-    "experiment_dir": "experiments/default",
-    "label": 0,
-    "tolerance": TOLERANCE,
-    "exclude_suspects": 0,
-}
-# The flags of `python -m utils.font_export`.
-FLAGS = (
-    *("experiment_dir", "infer_dir", "label", "src_font", "base", "exclude_suspects", "tolerance"),
-    *("font_out", "font_name", "font_name_en", "font_style", "font_version", "font_license"),
-    *("reserved_font_name", "num_workers"),
-)
+logger = logging.getLogger(__name__)
+
 SPACES = " \u00a0\u3000"  # what a new font has beside the drawings
 KINDS = (".otf", ".ttf")
 
 
-def run(args: argparse.Namespace) -> int:
+def run(options: ExportOptions) -> int:
     """Trace the drawings and write the font; returns 1 when a drawing had no outline."""
-    args = resolve(args, DEFAULTS)
-    export = prepare(args)
+    export = make_ready(options)
     with locked(export.out.parent, f".{export.out.name}.lock", f"making {export.out.name} in"):
         remove_stray(export.out.parent)
-        return export.write(args.num_workers or cores())
+        return export.write(options.num_workers or cores())
 
 
-def check_drawn(args: argparse.Namespace, characters: str) -> None:
+def check_drawn(options: ExportOptions, characters: str) -> None:
     """See before any of `characters` is drawn whether a font could be made of them and of the drawings there are.
 
     Raises:
         UserError: when it couldn't.
     """
-    export, folder = check(args), folder_of_drawings(args)
+    export, folder = check(options), folder_of_drawings(options)
     with contextlib.suppress(UserError):  # nothing was drawn there so far
-        characters += "".join(find_drawings(folder, args.label))
+        characters += "".join(find_drawings(folder, options.label))
     characters = unique(characters)
     export.wanted(characters)
-    if args.exclude_suspects >= len(characters):
-        raise UserError(f"--exclude_suspects {args.exclude_suspects} leaves none of the {len(characters)} drawings")
+    if options.exclude_suspects >= len(characters):
+        raise UserError(f"--exclude_suspects {options.exclude_suspects} leaves none of the {len(characters)} drawings")
 
 
-def folder_of_drawings(args: argparse.Namespace) -> Path:
+def folder_of_drawings(options: ExportOptions) -> Path:
     """The folder that infer.py has drawn into."""
-    return Path(args.infer_dir) if args.infer_dir else Paths(Path(args.experiment_dir)).root / "infer"
+    return Path(options.infer_dir) if options.infer_dir else Paths(Path(options.experiment_dir)).root / "infer"
 
 
 def check_output(out: Path) -> None:
@@ -110,14 +100,14 @@ def refuse_other_label(base: Base, label: Label, data: dict[str, Any]) -> None:
     targets = list(enumerate(data.get("targets") or []))
     known = [number for number, record in targets if record["sha256"] == digest]
     known = known or [number for number, record in targets if "spec" in record and record["name"] == name]
-    if known and not set(known) & set(weights_of(label)):
+    if known and not set(known) & set(label_weights(label)):
         raise UserError(
             f"--base {base.spec} is {name}, label {known[0]} of the training, and the drawings are of label {label}: "
             f"draw with --label {known[0]}, or name another base"
         )
 
 
-def refuse_inputs(out: Path, args: argparse.Namespace, config: dict[str, Any] | None) -> None:
+def refuse_inputs(out: Path, options: ExportOptions, config: dict[str, Any] | None) -> None:
     """See to it that no font that something is made from is written over.
 
     Raises:
@@ -127,7 +117,7 @@ def refuse_inputs(out: Path, args: argparse.Namespace, config: dict[str, Any] | 
         return
     data = config["data"] if config else {}
     recorded = [data.get("src_font") or {}, *(data.get("targets") or [])]
-    specs = [args.base, args.src_font, getattr(args, "missing", None), *(record.get("spec") for record in recorded)]
+    specs = [options.base, options.src_font, options.missing, *(record.get("spec") for record in recorded)]
     for spec in filter(None, specs):
         if is_same_file(out, spec):
             raise UserError(f"--font_out {out} is a font that this one is made from: name another file")
@@ -141,29 +131,34 @@ def is_same_file(path: Path, spec: str) -> bool:
         return False
 
 
-def names_of(args: argparse.Namespace, out: Path, base: Base | None) -> Names | None:
+def choose_names(options: ExportOptions, out: Path, base: Base | None) -> Names | None:
     """What the font is to say of itself; None where it goes on saying what the base says.
 
     Raises:
         UserError: when it can't be said, or would be left out.
     """
-    if base is not None and args.font_name is None:
+    if base is not None and options.font_name is None:
         given = [
             name
             for name in ("font_name_en", "font_style", "font_version", "font_license")
-            if getattr(args, name) is not None
+            if getattr(options, name) is not None
         ]
         if given:
             raise UserError(f"--{given[0]} renames the base: give --font_name too")
         return None
-    style, licence = args.font_style or (style_of(base.font) if base else "Regular"), licence_of(args.font_license)
+    style, licence = (
+        options.font_style or (style_name(base.font) if base else "Regular"),
+        read_licence(options.font_license),
+    )
     try:
-        return Names(args.font_name or out.stem, style, args.font_version or "1.000", licence, args.font_name_en)
+        return Names(
+            options.font_name or out.stem, style, options.font_version or "1.000", licence, options.font_name_en
+        )
     except ValueError as error:
         raise UserError(f"--{error}") from error
 
 
-def licence_of(given: str | None) -> str | None:
+def read_licence(given: str | None) -> str | None:
     """The text of the licence, as given or from the file that is named."""
     with contextlib.suppress(OSError, ValueError):  # a text is no path
         if given and Path(given).is_file():
@@ -174,13 +169,13 @@ def licence_of(given: str | None) -> str | None:
 # ------------------------------------------------------------------------------------------- the export
 
 
-@dataclass
+@dataclass(frozen=True)
 class Export:
     """A font to be written."""
 
     out: Path
     images: dict[str, Path]
-    frame: Frame
+    layout: Layout
     base: Base | None
     tolerance: float
     names: Names | None
@@ -206,91 +201,87 @@ class Export:
 
     def write(self, workers: int) -> int:
         """Trace the drawings and write the font; returns 1 when a drawing has no outline."""
-        traces = Traces(self.out.with_name(f".{self.out.name}.traces"), self.images, self.tolerance, self.frame.lattice)
+        traces = Traces(
+            self.out.with_name(f".{self.out.name}.traces"), self.images, self.tolerance, self.layout.lattice
+        )
         traces.trace(workers)
         for character, reason in list(traces.errors.items())[:10]:
-            print(f"{character} ({codepoint_name(character)}): the drawing {reason}; left out", file=sys.stderr)
+            logger.error(f"{character} ({codepoint_name(character)}): the drawing {reason}; left out")
         if len(traces.errors) > 10:
-            print(f"and {len(traces.errors) - 10} more", file=sys.stderr)
+            logger.error(f"and {len(traces.errors) - 10} more")
         if not len(traces):
             traces.remove()
             raise UserError(
                 f"none of the {len(self.images)} drawings has an outline: there is nothing to make a font of"
             )
-        glyphs = (self.frame.glyph(character, contours) for character, contours in traces)
+        glyphs = (self.layout.glyph(character, contours) for character, contours in traces)
         if self.base is not None:
             base = open_base(self.base.spec)  # fresh: no glyph of it has been looked at
             count = complete_font(base, self.out, glyphs, self.names)
-            say(f"{self.out}: {count} glyphs added to the {len(base.getGlyphOrder()) - count} of the base")
+            logger.info(f"{self.out}: {count} glyphs added to the {len(base.getGlyphOrder()) - count} of the base")
         else:
-            with self.frame.spacing.source.files[0].open() as source:
-                metrics = Metrics.of(source)
-            count = build_font(self.out, glyphs, self._spaces(), self.names, metrics)
-            say(f"{self.out}: {len(traces)} drawn glyphs, {count} in all")
-        overrun = "".join(self.frame.overrun)
+            count = self._build(glyphs)
+            logger.info(f"{self.out}: {len(traces)} drawn glyphs, {count} in all")
+        overrun = "".join(self.layout.overrun)
         if overrun:
-            say(f"the ink of {len(overrun)} glyphs reaches beyond their advance: {abbreviate(overrun)}")
+            logger.info(f"the ink of {len(overrun)} glyphs reaches beyond their advance: {abbreviate(overrun)}")
         if self.names is not None and self.names.is_derived:
-            say(f"the font's name in English is {self.names.english_family}: --font_name_en gives it another")
+            logger.info(f"the font's name in English is {self.names.english_family}: --font_name_en gives it another")
         traces.remove()
         return 1 if traces.errors else 0
 
-    def _spaces(self) -> dict[str, int]:
-        """The advances of the spaces that a new font has beside the drawings."""
-        source = self.frame.spacing
-        return {
-            space: source.place(space, 0, 0).advance
-            if ord(space) in source.advances or space == "\u3000"
-            else self.frame.units_per_em // 4
+    def _build(self, glyphs: Iterable[OutlinedGlyph]) -> int:
+        """Write a new font, with the metrics of the source; returns the number of its glyphs."""
+        spacing, names = self.layout.spacing, self.names
+        if names is None or not isinstance(spacing, SourceSpacing):
+            raise TypeError("a font without a base has a name, and the spacing of the source")
+        with spacing.source.files[0].open() as source:
+            metrics = Metrics.of(source)
+        spaces = {
+            space: spacing.place(space, 0, 0).advance
+            if ord(space) in spacing.advances or space == "\u3000"
+            else self.layout.units_per_em // 4
             for space in SPACES
             if space not in self.images
         }
+        return build_font(self.out, glyphs, spaces, names, metrics)
 
 
-def prepare(args: argparse.Namespace) -> "Export":
+def make_ready(options: ExportOptions) -> Export:
     """Check everything that can be checked before a glyph is traced.
 
     Raises:
         UserError: when no font can be made of what there is.
     """
-    export = check(args)
-    folder = folder_of_drawings(args)
-    images = find_drawings(folder, args.label)
-    export.images = {character: images[character] for character in export.wanted("".join(images))}
-    if args.exclude_suspects:
-        count = len(export.images)
-        for character in read_suspects(folder, args.label)[: args.exclude_suspects]:
-            export.images.pop(character, None)
-        if not export.images:
-            raise UserError(f"--exclude_suspects {args.exclude_suspects} leaves none of the {count} drawings")
-    return export
+    export = check(options)
+    folder = folder_of_drawings(options)
+    images = find_drawings(folder, options.label)
+    wanted = export.wanted("".join(images))
+    left_out = read_suspects(folder, options.label)[: options.exclude_suspects] if options.exclude_suspects else []
+    chosen = {character: images[character] for character in wanted if character not in left_out}
+    if not chosen:
+        raise UserError(f"--exclude_suspects {options.exclude_suspects} leaves none of the {len(wanted)} drawings")
+    return replace(export, images=chosen)
 
 
-def check(args: argparse.Namespace) -> "Export":
+def check(options: ExportOptions) -> Export:
     """Check the flags and the fonts that they name, which needs no drawing.
 
     Raises:
         UserError: when no font could be made.
     """
-    if args.font_out is None:
+    if options.font_out is None:
         raise UserError("--font_out: name the font to write, such as MyFont.otf")
-    if not 0 < args.tolerance <= 10:
-        raise UserError(f"--tolerance {args.tolerance} is not above 0 and up to 10 pixels")
-    config = read_config(Paths(Path(args.experiment_dir)))
-    out = Path(args.font_out)
+    if not 0 < options.tolerance <= 10:
+        raise UserError(f"--tolerance {options.tolerance} is not above 0 and up to 10 pixels")
+    config = read_config(Paths(Path(options.experiment_dir)))
+    out = Path(options.font_out)
     check_output(out)
-    base = open_fitting_base(out, args.base) if args.base else None
-    refuse_inputs(out, args, config)
+    base = open_fitting_base(out, options.base) if options.base else None
+    refuse_inputs(out, options, config)
     if base is not None and config is not None:
-        refuse_other_label(base, args.label, config["data"])
-    for name in (args.font_name or (family_of(base.font) if base else out.stem), args.font_name_en or ""):
-        check_name(name, args.reserved_font_name or [])
-    names = names_of(args, out, base)
-    return Export(out, {}, find_frame(args.src_font, args.label, config, base), base, args.tolerance, names)
-
-
-def flags_from(args: argparse.Namespace) -> argparse.Namespace:
-    """The flags of the export out of those of infer.py: what these don't hold is as if it was left out."""
-    values = dict.fromkeys(FLAGS)
-    given = {name: value for name, value in vars(args).items() if name in values or name == "missing"}
-    return argparse.Namespace(**values | given)
+        refuse_other_label(base, options.label, config["data"])
+    for name in (options.font_name or (family_name(base.font) if base else out.stem), options.font_name_en or ""):
+        check_name(name, options.reserved_font_name)
+    names = choose_names(options, out, base)
+    return Export(out, {}, find_layout(options.src_font, options.label, config, base), base, options.tolerance, names)

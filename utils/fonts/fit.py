@@ -7,18 +7,18 @@ import numpy as np
 
 from utils.fonts.knots import (
     MOST_MOVED,
-    _add_extremes,
-    _corners,
-    _cross,
-    _dot,
-    _extremes,
-    _inside,
-    _Knots,
-    _length,
-    _pieces,
-    _Samples,
-    _smooth,
-    _unit,
+    Knots,
+    Samples,
+    add_extremes,
+    corners,
+    cross,
+    dot,
+    extremes,
+    norms,
+    pieces_between,
+    samples_inside,
+    smooth,
+    unit,
 )
 
 TOLERANCE = 0.17  # pixels that a curve may be away from the outline
@@ -62,18 +62,18 @@ class Contour:
 
 def fit(outlines: list[np.ndarray], tolerance: float, lattice: Lattice | None = None) -> list[Contour]:
     """Fit closed outlines, each [N, 2] samples at equal distances, by lines and cubics that end on a lattice."""
-    samples = _Samples(outlines)
-    knots = _corners(samples)
+    samples = Samples(outlines)
+    knots = corners(samples)
     bare = np.setdiff1d(samples.starts, samples.first[knots.index])  # round outlines are cut at their left
     if len(bare):
         left = np.array([start + np.argmin(samples.points[start : start + samples.count[start], 0]) for start in bare])
-        knots = knots.joined(_extremes(samples, left, np.zeros(len(left), int)))
-    knots = _add_extremes(samples, knots)
+        knots = knots.joined(extremes(samples, left, np.zeros(len(left), int)))
+    knots = add_extremes(samples, knots)
     for cut in range(CUTS + 1):
         worst = _fit_pieces(samples, knots, tolerance)
         if cut == CUTS or not len(worst):
             break
-        knots = knots.joined(_smooth(samples, worst))
+        knots = knots.joined(smooth(samples, worst))
     knots = _refined(samples, knots)
     if lattice is not None:
         knots.at = _snapped(knots, lattice)
@@ -81,7 +81,7 @@ def fit(outlines: list[np.ndarray], tolerance: float, lattice: Lattice | None = 
     return _assemble(samples, knots)
 
 
-def _snapped(knots: _Knots, lattice: Lattice) -> np.ndarray:
+def _snapped(knots: Knots, lattice: Lattice) -> np.ndarray:
     """The knots on points of the lattice: of those near by, the one that is least off the directions of the outline.
 
     Rounding to the nearest would move a slanting stroke sideways by half a step, where a step along it does no harm.
@@ -90,20 +90,20 @@ def _snapped(knots: _Knots, lattice: Lattice) -> np.ndarray:
     near = np.arange(-REACHED, REACHED + 1)
     choices = np.round(exact)[:, None] + np.stack(np.meshgrid(near, near), -1).reshape(1, -1, 2)
     off = choices - exact[:, None]
-    cost = sum(_cross(direction[:, None], off) ** 2 for direction in (knots.into, knots.out))
+    cost = sum(cross(direction[:, None], off) ** 2 for direction in (knots.into, knots.out))
     cost += ALONG * (off**2).sum(2)
     best = choices[np.arange(len(exact)), cost.argmin(1)]
     return best * lattice.step + (lattice.x, lattice.y)
 
 
-def _refined(samples: _Samples, knots: _Knots) -> _Knots:
+def _refined(samples: Samples, knots: Knots) -> Knots:
     """Knots moved onto the straight lines beside them, which all of a piece's samples tell better than a few do.
 
     Between two straight pieces that is where the lines meet. A smooth knot takes on the direction of its line.
     """
-    end, steps = _pieces(samples, knots)
+    end, steps = pieces_between(samples, knots)
     count = len(end)
-    inside, piece, _, counts = _inside(samples, knots, np.arange(count), end, steps)
+    inside, piece, _, counts = samples_inside(samples, knots, np.arange(count), end, steps)
     points = samples.points[inside]
     many = np.maximum(counts, 1)
     centre = np.stack([_sum(points[:, axis], piece, count) / many for axis in (0, 1)], 1)
@@ -111,43 +111,44 @@ def _refined(samples: _Samples, knots: _Knots) -> _Knots:
     xx, xy, yy = (_sum(product, piece, count) for product in (x * x, x * y, y * y))
     angle = np.arctan2(2 * xy, xx - yy) / 2
     along = np.stack([np.cos(angle), np.sin(angle)], 1)
-    along *= np.sign(_dot(along, knots.at[end] - knots.at))[:, None]
+    along *= np.sign(dot(along, knots.at[end] - knots.at))[:, None]
     known = knots.straight & (counts >= FEWEST_FOR_LINE)
     before = np.empty(count, int)
     before[end] = np.arange(count)
     at, into, out = knots.at.copy(), knots.into.copy(), knots.out.copy()
     smooth = (knots.into == knots.out).all(1)
     for line, other in ((before, np.arange(count)), (np.arange(count), before)):
-        off = _cross(along[line], at - centre[line])
+        off = cross(along[line], at - centre[line])
         normal = np.stack([-along[line][:, 1], along[line][:, 0]], 1)
         moved = known[line] & ~known[other] & (np.abs(off) < MOST_MOVED)
         at = np.where(moved[:, None], at - normal * off[:, None], at)
         turned = (moved & smooth)[:, None]
         into, out = np.where(turned, along[line], into), np.where(turned, along[line], out)
     first, second = along[before], along
-    bend = _cross(first, second)
-    reach = _cross(centre - centre[before], second) / np.where(np.abs(bend) < LEAST_BEND, np.inf, bend)
+    bend = cross(first, second)
+    reach = cross(centre - centre[before], second) / np.where(np.abs(bend) < LEAST_BEND, np.inf, bend)
     meeting = centre[before] + first * reach[:, None]
     met = known & known[before] & (np.abs(bend) >= LEAST_BEND) & (np.hypot(*(meeting - knots.at).T) < 2 * MOST_MOVED)
-    return _Knots.new(knots.index, np.where(met[:, None], meeting, at), into, out, knots.spared)
+    return Knots.new(knots.index, np.where(met[:, None], meeting, at), into, out, knots.spared)
 
 
-def _fit_pieces(samples: _Samples, knots: _Knots, tolerance: float) -> np.ndarray:
+def _fit_pieces(samples: Samples, knots: Knots, tolerance: float) -> np.ndarray:
     """Fit the pieces that are not settled; returns the samples at which those should be cut that don't fit."""
-    end, steps = _pieces(samples, knots)
+    end, steps = pieces_between(samples, knots)
     chosen = np.flatnonzero(~knots.settled)
-    inside, piece, begin, counts = _inside(samples, knots, chosen, end, steps)
+    inside, piece, begin, counts = samples_inside(samples, knots, chosen, end, steps)
     p0, p3 = knots.at[chosen], knots.at[end[chosen]]
-    chord, points, total = _length(p3 - p0), samples.points[inside], len(chosen)
-    away = _cross(_unit(p3 - p0)[piece], points - p0[piece])
+    chord, points, total = norms(p3 - p0), samples.points[inside], len(chosen)
+    away = cross(unit(p3 - p0)[piece], points - p0[piece])
     straight = (_highest(np.abs(away), piece, total) <= STRAIGHT) & (chord > 1e-9)
     straight &= np.abs(_bow(away, piece, begin, counts)) <= BOW
     t1, t2 = knots.out[chosen], -knots.into[end[chosen]]
     u, length = _by_chords(points, piece, begin, counts, p0, p3)
+    controls = np.empty((total, 2, 2))
     for _ in range(ROUNDS):
-        controls = _least_squares(points, u, piece, p0, p3, t1, t2, length)
+        controls = _least_squares(points, u, piece, (p0, p3), (t1, t2), length)
         u = _nearest(points, u, piece, p0, controls, p3)
-    error = _length(_bezier(u, p0[piece], controls[piece, 0], controls[piece, 1], p3[piece]) - points)
+    error = norms(_bezier(u, p0[piece], controls[piece, 0], controls[piece, 1], p3[piece]) - points)
     worst = _highest(error, piece, total)
     bad = (worst > tolerance) & ~straight & (counts >= FEWEST_TO_CUT)
     knots.controls[chosen], knots.straight[chosen], knots.settled[chosen] = controls, straight, ~bad
@@ -173,12 +174,12 @@ def _by_chords(points, piece, begin, counts, p0, p3) -> tuple[np.ndarray, np.nda
     has = counts > 0
     first[begin[has]] = True
     previous = np.where(first[:, None], p0[piece], np.roll(points, 1, axis=0))
-    way = np.cumsum(_length(points - previous))
+    way = np.cumsum(norms(points - previous))
     before = np.zeros(len(counts))
     before[has] = np.concatenate([[0.0], way])[begin[has]]
-    length = _length(p3 - p0) + 1e-9
+    length = norms(p3 - p0) + 1e-9
     last = begin[has] + counts[has] - 1
-    length[has] = way[last] - before[has] + _length(p3[has] - points[last])
+    length[has] = way[last] - before[has] + norms(p3[has] - points[last])
     return (way - before[piece]) / length[piece], length
 
 
@@ -198,16 +199,17 @@ def _bezier(u: np.ndarray, p0: np.ndarray, p1: np.ndarray, p2: np.ndarray, p3: n
     return v**3 * p0 + 3 * u * v**2 * p1 + 3 * u**2 * v * p2 + u**3 * p3
 
 
-def _least_squares(points, u, piece, p0, p3, t1, t2, total) -> np.ndarray:
+def _least_squares(points, u, piece, ends, directions, total) -> np.ndarray:
     """How far the control points lie along the directions at the ends, by least squares, for all pieces at once."""
+    (p0, p3), (t1, t2) = ends, directions
     v, count = 1 - u, len(p0)
     b1, b2 = 3 * u * v**2, 3 * u**2 * v
     a1, a2 = t1[piece] * b1[:, None], t2[piece] * b2[:, None]
     b0_p0 = (v**3 + b1)[:, None] * p0[piece]
     b3_p3 = (u**3 + b2)[:, None] * p3[piece]
     rest = points - b0_p0 - b3_p3
-    c11, c12, c22 = (_sum(_dot(x, y), piece, count) for x, y in ((a1, a1), (a1, a2), (a2, a2)))
-    x1, x2 = (_sum(_dot(x, rest), piece, count) for x in (a1, a2))
+    c11, c12, c22 = (_sum(dot(x, y), piece, count) for x, y in ((a1, a1), (a1, a2), (a2, a2)))
+    x1, x2 = (_sum(dot(x, rest), piece, count) for x in (a1, a2))
     determinant = c11 * c22 - c12**2
     safe = np.abs(determinant) > 1e-9
     determinant = np.where(safe, determinant, 1.0)
@@ -224,19 +226,25 @@ def _nearest(points, u, piece, p0, controls, p3) -> np.ndarray:
     off = _bezier(u, q0, q1, q2, q3) - points
     first = 3 * (v**2 * (q1 - q0) + 2 * v * w * (q2 - q1) + w**2 * (q3 - q2))
     second = 6 * (v * (q2 - 2 * q1 + q0) + w * (q3 - 2 * q2 + q1))
-    slope = _dot(first, first) + _dot(off, second)
-    step = _dot(off, first) / np.where(np.abs(slope) < 1e-9, np.inf, slope)
+    slope = dot(first, first) + dot(off, second)
+    step = dot(off, first) / np.where(np.abs(slope) < 1e-9, np.inf, slope)
     return np.clip(u - np.clip(step, -0.2, 0.2), 0, 1)
 
 
-def _assemble(samples: _Samples, knots: _Knots) -> list[Contour]:
-    end, _ = _pieces(samples, knots)
+def _point(at: np.ndarray) -> tuple[float, float]:
+    x, y = at
+    return x, y
+
+
+def _assemble(samples: Samples, knots: Knots) -> list[Contour]:
+    end, _ = pieces_between(samples, knots)
     contours = []
     for start in samples.starts:
         mine = np.flatnonzero(samples.first[knots.index] == start)
-        segments = [
-            Segment(tuple(knots.at[end[i]]), None if knots.straight[i] else tuple(map(tuple, knots.controls[i])))
-            for i in mine
-        ]
-        contours.append(Contour(tuple(knots.at[mine[0]]), segments))
+        segments = []
+        for i in mine:
+            first, second = knots.controls[i]
+            controls = None if knots.straight[i] else (_point(first), _point(second))
+            segments.append(Segment(_point(knots.at[end[i]]), controls))
+        contours.append(Contour(_point(knots.at[mine[0]]), segments))
     return contours

@@ -36,7 +36,10 @@ class OutlinedGlyph:
         """Left, bottom, right, top of the curves themselves, widened to whole units; zeros where there is nothing."""
         pen = BoundsPen(None)
         self.draw(pen)
-        return (*map(math.floor, pen.bounds[:2]), *map(math.ceil, pen.bounds[2:])) if pen.bounds else NOTHING
+        if not pen.bounds:
+            return NOTHING
+        left, bottom, right, top = pen.bounds
+        return math.floor(left), math.floor(bottom), math.ceil(right), math.ceil(top)
 
 
 def glyph_name(character: str) -> str:

@@ -11,7 +11,7 @@ EXTREME_REACH = 3  # samples on each side that tell where an extreme is
 MOST_MOVED = 0.6  # pixels that a cut is moved onto a line
 
 
-class _Samples:
+class Samples:
     """The samples of all outlines of a glyph in one flat array, and walks along each outline around its end."""
 
     def __init__(self, outlines: list[np.ndarray]):
@@ -27,27 +27,27 @@ class _Samples:
 
     def direction(self, begin: np.ndarray, end: np.ndarray) -> np.ndarray:
         """Unit vectors from samples to samples."""
-        return _unit(self.points[end] - self.points[begin])
+        return unit(self.points[end] - self.points[begin])
 
 
-def _unit(vectors: np.ndarray) -> np.ndarray:
-    return vectors / np.maximum(_length(vectors), 1e-12)[..., None]
+def unit(vectors: np.ndarray) -> np.ndarray:
+    return vectors / np.maximum(norms(vectors), 1e-12)[..., None]
 
 
-def _length(vectors: np.ndarray) -> np.ndarray:
+def norms(vectors: np.ndarray) -> np.ndarray:
     return np.hypot(vectors[..., 0], vectors[..., 1])
 
 
-def _dot(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+def dot(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return a[..., 0] * b[..., 0] + a[..., 1] * b[..., 1]
 
 
-def _cross(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+def cross(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return a[..., 0] * b[..., 1] - a[..., 1] * b[..., 0]
 
 
 @dataclass
-class _Knots:
+class Knots:
     """Where outlines are cut, and the pieces between: piece i begins at knot i, and ends at the next of its outline."""
 
     index: np.ndarray  # [K] the sample of a cut
@@ -60,24 +60,24 @@ class _Knots:
     settled: np.ndarray  # [K] whether it has been fitted well enough
 
     @classmethod
-    def new(cls, index: np.ndarray, at: np.ndarray, into: np.ndarray, out: np.ndarray, spared: np.ndarray) -> "_Knots":
+    def new(cls, index: np.ndarray, at: np.ndarray, into: np.ndarray, out: np.ndarray, spared: np.ndarray) -> "Knots":
         count = len(index)
         blank = np.zeros((count, 2, 2)), np.zeros(count, bool), np.zeros(count, bool)
         return cls(index, at, into, out, spared, *blank)
 
-    def joined(self, other: "_Knots") -> "_Knots":
+    def joined(self, other: "Knots") -> "Knots":
         """Both, in the order of the samples."""
         arrays = [np.concatenate(pair) for pair in zip(vars(self).values(), vars(other).values(), strict=True)]
         order = np.argsort(arrays[0], kind="stable")
-        return _Knots(*(array[order] for array in arrays))
+        return Knots(*(array[order] for array in arrays))
 
 
-def _corners(samples: _Samples) -> _Knots:
+def corners(samples: Samples) -> Knots:
     """The corners, sharp ones put where the straight prolongations of both sides meet."""
     every, reach = np.arange(len(samples.points)), CORNER_REACH
     before = samples.direction(samples.walk(every, -reach), every)
     after = samples.direction(every, samples.walk(every, reach))
-    turn = np.abs(np.degrees(np.arctan2(_cross(before, after), _dot(before, after))))
+    turn = np.abs(np.degrees(np.arctan2(cross(before, after), dot(before, after))))
     around = np.stack([turn[samples.walk(every, step)] for step in range(-reach, reach + 1) if step])
     # Of equal neighbours the first is taken.
     highest = (turn > around[:reach].max(0)) & (turn >= around[reach:].max(0))
@@ -85,21 +85,21 @@ def _corners(samples: _Samples) -> _Knots:
     into = samples.direction(samples.walk(index, -1 - reach), samples.walk(index, -1))
     out = samples.direction(samples.walk(index, 1), samples.walk(index, 1 + reach))
     a, b = samples.points[samples.walk(index, -1)], samples.points[samples.walk(index, 1)]
-    bend = _cross(into, out)
-    along = _cross(b - a, out) / np.where(np.abs(bend) < 1e-6, np.inf, bend)
+    bend = cross(into, out)
+    along = cross(b - a, out) / np.where(np.abs(bend) < 1e-6, np.inf, bend)
     tip = a + into * along[:, None]
     sharp = (np.hypot(*(tip - samples.points[index]).T) < SHARP) & (along > 0)
     at = np.where(sharp[:, None], tip, samples.points[index])
-    return _Knots.new(index, at, into, out, np.where(sharp, 1, 0))
+    return Knots.new(index, at, into, out, np.where(sharp, 1, 0))
 
 
-def _smooth(samples: _Samples, index: np.ndarray) -> _Knots:
+def smooth(samples: Samples, index: np.ndarray) -> Knots:
     """Cuts without a corner."""
     direction = samples.direction(samples.walk(index, -2), samples.walk(index, 2))
-    return _Knots.new(index, samples.points[index], direction, direction, np.zeros(len(index), int))
+    return Knots.new(index, samples.points[index], direction, direction, np.zeros(len(index), int))
 
 
-def _extremes(samples: _Samples, index: np.ndarray, axis: np.ndarray) -> _Knots:
+def extremes(samples: Samples, index: np.ndarray, axis: np.ndarray) -> Knots:
     """Cuts at samples where an outline is furthest along an axis (0: x, 1: y): it runs along the other one there.
 
     The place is the vertex of a parabola through the samples around, since a flat bow has no sample at it.
@@ -124,10 +124,10 @@ def _extremes(samples: _Samples, index: np.ndarray, axis: np.ndarray) -> _Knots:
     direction = samples.direction(samples.walk(index, -2), samples.walk(index, 2))
     direction = np.where(np.arange(2) == (1 - axis)[:, None], np.sign(direction), 0.0)
     nearest = samples.walk(index, np.where(true, np.round(vertex), 0).astype(int))
-    return _Knots.new(nearest, at, direction, direction, np.zeros(len(index), int))
+    return Knots.new(nearest, at, direction, direction, np.zeros(len(index), int))
 
 
-def _pieces(samples: _Samples, knots: _Knots) -> tuple[np.ndarray, np.ndarray]:
+def pieces_between(samples: Samples, knots: Knots) -> tuple[np.ndarray, np.ndarray]:
     """The knot that ends each piece, and its number of steps; piece i begins at knot i."""
     outline = samples.first[knots.index]
     number = np.arange(len(knots.index))
@@ -138,7 +138,7 @@ def _pieces(samples: _Samples, knots: _Knots) -> tuple[np.ndarray, np.ndarray]:
     return end, np.where(steps == 0, samples.count[knots.index], steps)
 
 
-def _inside(samples: _Samples, knots: _Knots, chosen: np.ndarray, end: np.ndarray, steps: np.ndarray):
+def samples_inside(samples: Samples, knots: Knots, chosen: np.ndarray, end: np.ndarray, steps: np.ndarray):
     """The samples strictly within pieces: flat sample indices, the piece of each, where each piece begins."""
     skip = 1 + knots.spared[chosen]
     counts = np.maximum(steps[chosen] - skip - knots.spared[end[chosen]], 0)
@@ -148,13 +148,13 @@ def _inside(samples: _Samples, knots: _Knots, chosen: np.ndarray, end: np.ndarra
     return samples.walk(knots.index[chosen][piece], step), piece, begin, counts
 
 
-def _add_extremes(samples: _Samples, knots: _Knots) -> _Knots:
+def add_extremes(samples: Samples, knots: Knots) -> Knots:
     """Cut where an outline bulges along x or y beyond both ends of its piece."""
     for _ in range(4):
-        end, steps = _pieces(samples, knots)
+        end, steps = pieces_between(samples, knots)
         found, axes = [], []
         chosen = np.arange(len(end))
-        inside, piece, begin, counts = _inside(samples, knots, chosen, end, steps)
+        inside, piece, begin, counts = samples_inside(samples, knots, chosen, end, steps)
         full = np.flatnonzero(counts > 4)
         if not len(full):
             break
@@ -178,5 +178,5 @@ def _add_extremes(samples: _Samples, knots: _Knots) -> _Knots:
             break
         apart = np.append(np.diff(index) > 3, True)  # two extremes side by side are one
         index, axis = index[apart], axis[once][apart]
-        knots = knots.joined(_extremes(samples, index, axis))
+        knots = knots.joined(extremes(samples, index, axis))
     return knots

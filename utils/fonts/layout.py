@@ -13,19 +13,19 @@ from utils.fonts.complete import Base
 from utils.fonts.fit import Lattice
 from utils.fonts.glyph import OutlinedGlyph
 from utils.fonts.spacing import BaseSpacing, SourceSpacing, Spacing
-from utils.fonts.trace_cache import Contours, calls_of
+from utils.fonts.trace_cache import Contours, pen_calls
 from utils.glyphs.charset import is_han
-from utils.glyphs.font_file import FontFile, em_bottom, unicode_cmap
+from utils.glyphs.font_file import FontFile, em_bottom, table, unicode_cmap
 from utils.glyphs.placement import Placement
 from utils.glyphs.render import GlyphRenderer
-from utils.labels import Label, heaviest, labels_of
+from utils.labels import Label, choose_labels, heaviest
 
 LOOKED_AT = 300  # ideographs of a base whose vertical metrics tell those of all
 Vertical = tuple[int, int]  # advance, and how far above the baseline it begins
 
 
 @dataclass
-class Frame:
+class Layout:
     """How a canvas lies in the font that is made: the inverse of a placement, the widths, the vertical metrics."""
 
     target: Placement  # of the target font's glyphs on the canvas
@@ -59,10 +59,10 @@ class Frame:
             across, up = (x - self.target.x) * self.unit, (1 - y - self.target.y) * self.unit
             return round(across) + shift, round(up) + self.rise
 
-        return calls_of(contours, place)
+        return pen_calls(contours, place)
 
 
-def find_frame(src_font: str | None, label: Label, config: dict[str, Any] | None, base: Base | None) -> Frame:
+def find_layout(src_font: str | None, label: Label, config: dict[str, Any] | None, base: Base | None) -> Layout:
     """Where drawings of a label belong, in a font of their own or in `base`; `src_font` is what they were drawn from.
 
     Raises:
@@ -72,7 +72,7 @@ def find_frame(src_font: str | None, label: Label, config: dict[str, Any] | None
     record: dict[str, Any] = {}
     if known.get("kind") == "fonts":
         source = source_font(src_font, known["src_font"])
-        labels_of([label], False, known["labels"])
+        choose_labels([label], False, known["labels"])
         record = known["targets"][heaviest(label)]
         target = Placement(**record["placement"])
     elif src_font:
@@ -84,18 +84,18 @@ def find_frame(src_font: str | None, label: Label, config: dict[str, Any] | None
         units = source.placement.units_per_em
         # The new font has the metrics of the source: what stands in the target's em box is to stand in the source's.
         rise, width = 0, None
-        own = em_box_of(record)
+        own = recorded_em_box(record)
         if own is not None:
             rise, width = source.em_bottom - round(own[0] * units), round(own[1] * units)
-        return Frame(target, units, SourceSpacing(source, target, units, width), vertical_metrics(source), rise)
-    units = base.font["head"].unitsPerEm
+        return Layout(target, units, SourceSpacing(source, target, units, width), vertical_metrics(source), rise)
+    units = table(base.font, "head").unitsPerEm
     spacing = BaseSpacing(base.font, base.glyphs, SourceSpacing(source, target, units))
     usual = usual_vertical(base.glyphs)
     rise = em_bottom(base.font) if "folder" in record else 0  # drawings have an em box alone, and no baseline
-    return Frame(target, units, spacing, lambda _: usual, rise)
+    return Layout(target, units, spacing, lambda _: usual, rise)
 
 
-def em_box_of(record: dict[str, Any]) -> tuple[float, float] | None:
+def recorded_em_box(record: dict[str, Any]) -> tuple[float, float] | None:
     """Where the em box of a recorded target begins, and how wide its ideographs are, in ems; None if not recorded."""
     if "folder" in record:
         return 0.0, 1.0
@@ -120,7 +120,7 @@ def _vertical_tables(file: FontFile) -> tuple[TTFont, Mapping[int, str]] | None:
     font = file.open()
     try:
         cmap = unicode_cmap(font)
-        complete = "vmtx" in font and bool(font["vmtx"].metrics) and font.get("VORG", True)
+        complete = "vmtx" in font and bool(table(font, "vmtx").metrics) and font.get("VORG", True)
     # What fontTools raises for a damaged table is no closed set. The font can be set horizontally all the same.
     except Exception:
         return None
@@ -129,16 +129,19 @@ def _vertical_tables(file: FontFile) -> tuple[TTFont, Mapping[int, str]] | None:
 
 def _vertical(character: str, font: TTFont, cmap: Mapping[int, str], glyphs: GlyphRenderer) -> Vertical | None:
     name = cmap.get(ord(character))
-    if name is None or name not in font["vmtx"].metrics or not glyphs.covers(character):
+    if name is None or name not in table(font, "vmtx").metrics or not glyphs.covers(character):
         return None
-    height, bearing = font["vmtx"].metrics[name]
+    height, bearing = table(font, "vmtx").metrics[name]
     if height <= 0:  # some fonts say so of all their glyphs, which then would lie on each other
         return None
     if "VORG" in font:
         return height, font["VORG"][name]
     if "glyf" in font:  # the bearing is that to the box in the glyph's header, which control points may widen
         return height, bearing + font["glyf"][name].yMax
-    placement, (_, _, _, top) = glyphs.placement, glyphs.ink_box(character)
+    placement, box = glyphs.placement, glyphs.ink_box(character)
+    if box is None:
+        return None
+    top = box[3]
     return height, bearing + round((top - placement.y) / placement.em * placement.units_per_em)
 
 

@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from fontTools.ttLib import TTFont
@@ -140,17 +140,17 @@ def latin(text: str) -> str:
     return "".join(c for c in text if ord(c) < 256).strip() or "Untitled"
 
 
-def style_of(font: TTFont) -> str:
+def style_name(font: TTFont) -> str:
     """The style name of a font."""
     return (font["name"].getDebugName(17) or font["name"].getDebugName(2) or "Regular") if "name" in font else "Regular"
 
 
-def family_of(font: TTFont) -> str:
+def family_name(font: TTFont) -> str:
     """The family name of a font."""
     return (font["name"].getDebugName(16) or font["name"].getDebugName(1) or "") if "name" in font else ""
 
 
-def check_name(name: str, reserved: list[str]) -> None:
+def check_name(name: str, reserved: Sequence[str]) -> None:
     """See to it that a font that is made from others does not bear a name that their licence reserves.
 
     Raises:

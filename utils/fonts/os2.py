@@ -35,7 +35,7 @@ JOHAB = 21
 EAST_ASIAN = {page.bit for page in PAGES} | {JOHAB}
 
 
-def pages_of(codepoints: Iterable[int]) -> list[Page]:
+def complete_pages(codepoints: Iterable[int]) -> list[Page]:
     """The East Asian code pages that a font of these characters is for, the best covered first.
 
     Those whose common ideographs are all but complete; where none is, the one that has most of the font's ideographs,
@@ -48,13 +48,13 @@ def pages_of(codepoints: Iterable[int]) -> list[Page]:
     return [page for page in ranked if page in complete or _is_complete(page, known, han=False)]
 
 
-def languages_of(name: str, codepoints: Iterable[int]) -> list[int]:
+def find_languages(name: str, codepoints: Iterable[int]) -> list[int]:
     """The languages that an East Asian name of a font is in, by their numbers in Windows: at least one.
 
     By the letters in it; Han ideographs alone are of every language that a font of these characters is for.
     """
     lettered = [page for page in PAGES if any(ord(c) in page.letters for c in name)]
-    pages = lettered or pages_of(codepoints) or pages_of(map(ord, name)) or PAGES[:1]
+    pages = lettered or complete_pages(codepoints) or complete_pages(map(ord, name)) or PAGES[:1]
     return [page.language for page in pages]
 
 
@@ -62,7 +62,7 @@ def code_page_bits(codepoints: Iterable[int]) -> set[int]:
     """The bits of ulCodePageRange1 and 2 for a font of these characters."""
     known = set(codepoints)
     # fontTools tells the East Asian ones by a single character each, which a small font may lack or have by chance.
-    bits = calcCodePageRanges(known) - EAST_ASIAN | {page.bit for page in pages_of(known)}
+    bits = calcCodePageRanges(known) - EAST_ASIAN | {page.bit for page in complete_pages(known)}
     return bits | {JOHAB} if known.issuperset(SYLLABLES) else bits
 
 
@@ -81,7 +81,7 @@ def extend_bits(font: TTFont, added: Iterable[int]) -> None:
     os2.setUnicodeRanges(os2.getUnicodeRanges() | intersectUnicodeRanges(set(added)))
     if os2.version == 0:  # it has no code pages, and is read as if it were for those that its cmap is for
         os2.version, os2.ulCodePageRange1, os2.ulCodePageRange2 = 1, 0, 0
-    os2.setCodePageRanges(os2.getCodePageRanges() | code_page_bits(font.getBestCmap()))
+    os2.setCodePageRanges(os2.getCodePageRanges() | code_page_bits(font.getBestCmap() or {}))
     if os2.version >= 3:  # before, it was the mean of the small Latin letters
         os2.recalcAvgCharWidth(font)
 

@@ -12,7 +12,7 @@ from fontTools import unicodedata as scripts
 from fontTools.ttLib import TTFont
 
 from utils.glyphs.charset import is_han
-from utils.glyphs.font_file import unicode_cmap
+from utils.glyphs.font_file import table, unicode_cmap
 from utils.glyphs.placement import Placement
 from utils.glyphs.render import GlyphRenderer
 
@@ -35,9 +35,10 @@ class Spacing(Protocol):
 
     def place(self, character: str, left: int, right: int) -> Place:
         """The place of a character whose ink reaches from `left` to `right` where the target font would have it."""
+        ...
 
 
-def kind_of(character: str) -> str:
+def width_kind(character: str) -> str:
     """What a character is like in its width: those of one script, and of one width in East Asian typesetting."""
     if is_han(ord(character)):
         return IDEOGRAPHS
@@ -48,9 +49,9 @@ def kind_of(character: str) -> str:
     return f"{script} {width}"
 
 
-def advances_of(font: TTFont) -> dict[int, int]:
+def read_advances(font: TTFont) -> dict[int, int]:
     """The advances of a font's characters, by their code points, in units."""
-    widths = font["hmtx"].metrics
+    widths = table(font, "hmtx").metrics
     return {codepoint: widths[name][0] for codepoint, name in (unicode_cmap(font) or {}).items() if name in widths}
 
 
@@ -66,8 +67,8 @@ class SourceSpacing:
         self.advances: dict[int, int] = {}
         for file in reversed(source.files):
             with file.open() as font:
-                self.advances |= advances_of(font)
-                self.source_units = font["head"].unitsPerEm
+                self.advances |= read_advances(font)
+                self.source_units = table(font, "head").unitsPerEm
         self.full_width = source.ideograph_advance or self.source_units
         self.inset = 0 if target_width is None else round((self.scaled(self.full_width) - target_width) / 2)
 
@@ -91,17 +92,17 @@ class BaseSpacing:
 
     def __init__(self, base: TTFont, glyphs: GlyphRenderer, source: SourceSpacing):
         self.source = source
-        self.units_per_em = base["head"].unitsPerEm
+        self.units_per_em = table(base, "head").unitsPerEm
         self.glyphs = GlyphRenderer(glyphs.spec, Placement(self.units_per_em, 1, 0, 0))
-        self.advances = {c: advance for c, advance in advances_of(base).items() if glyphs.covers(chr(c))}
+        self.advances = {c: advance for c, advance in read_advances(base).items() if glyphs.covers(chr(c))}
         self.kinds: defaultdict[str, list[int]] = defaultdict(list)
         for codepoint in self.advances:
-            self.kinds[kind_of(chr(codepoint))].append(codepoint)
+            self.kinds[width_kind(chr(codepoint))].append(codepoint)
         self.full_width = glyphs.ideograph_advance or self._commonest_of_wide() or self.units_per_em
         self._bearings: dict[str, tuple[int, int] | None] = {}
 
     def place(self, character: str, left: int, right: int) -> Place:
-        kind = kind_of(character)
+        kind = width_kind(character)
         fixed = self.fixed_advance(kind)
         if fixed is not None:
             return Place(fixed, 0)

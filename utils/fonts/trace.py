@@ -48,7 +48,7 @@ def level_lines(image: np.ndarray) -> list[np.ndarray]:
     """The closed lines of the 50% level, [N, 2] as (x, y) without the repeated end, pixel centres at halves."""
     ink = np.pad(255.0 - image, 1)  # paper all around closes every line
     generator = contourpy.contour_generator(z=ink, name="serial", line_type=contourpy.LineType.Separate)
-    return [line[:-1] - 0.5 for line in generator.lines(255 / 2)]
+    return [np.asarray(line)[:-1] - 0.5 for line in generator.lines(255 / 2)]
 
 
 def resample(line: np.ndarray) -> np.ndarray | None:

@@ -53,7 +53,7 @@ def trace_image(content: bytes, tolerance: float, lattice: Lattice | None = None
     ]
 
 
-def calls_of(contours: Contours, place: Any) -> list[tuple[str, tuple]]:
+def pen_calls(contours: Contours, place: Any) -> list[tuple[str, tuple]]:
     """The calls of a segment pen that draw contours, each point through `place(x, y)`."""
     calls: list[tuple[str, tuple]] = []
     for start, *segments in contours:
@@ -71,7 +71,7 @@ def _trace_file(job: tuple[str, Path, float, Lattice]) -> dict[str, Any]:
     record: dict[str, Any] = {"character": codepoint_name(character)}
     try:
         content = path.read_bytes()
-        record["digest"] = digest_of(content)
+        record["digest"] = short_digest(content)
         record["contours"] = trace_image(content, tolerance, lattice)
     except OSError as error:
         record["error"] = f"can't be read: {error.strerror}"
@@ -80,7 +80,7 @@ def _trace_file(job: tuple[str, Path, float, Lattice]) -> dict[str, Any]:
     return record
 
 
-def digest_of(content: bytes) -> str:
+def short_digest(content: bytes) -> str:
     """What tells whether a drawing is still the one that was traced."""
     return hashlib.blake2b(content, digest_size=8).hexdigest()
 
@@ -161,7 +161,7 @@ class Traces:
     def _take(self, record: dict[str, Any], offset: int) -> None:
         character = chr(int(record["character"][2:], 16))
         path = self.images.get(character)
-        if path is not None and path.is_file() and digest_of(path.read_bytes()) == record["digest"]:
+        if path is not None and path.is_file() and short_digest(path.read_bytes()) == record["digest"]:
             self._places[character] = offset
 
     def __len__(self) -> int:

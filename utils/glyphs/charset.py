@@ -130,7 +130,7 @@ def codepoint_name(character: str) -> str:
     return f"U+{ord(character):04X}"
 
 
-def character_of(stem: str) -> str | None:
+def named_character(stem: str) -> str | None:
     """The character that a file name means: `永`, `U+6C38` or `27704`; None if it means none.
 
     macOS decomposes names, `が` into two characters. A number with leading zeros is that of a scan.

@@ -17,6 +17,7 @@ from typing import Any
 import freetype
 import numpy as np
 from fontTools.cffLib import Index
+from fontTools.misc.textTools import Tag
 from fontTools.ttLib import TTFont
 from PIL import ImageFont
 
@@ -220,11 +221,11 @@ class OpenFont:
             self.face.set_charmap(charmaps[chosen])
             self._codecs, self.symbolic = CODECS.get(chosen, ()), chosen == SYMBOLS
 
-    def glyph_of(self, character: str) -> int:
+    def glyph_index(self, character: str) -> int:
         """The number of a character's glyph; 0 where there is none."""
         if not self._codecs:
             return self.face.get_char_index(ord(character))
-        return next(filter(None, map(self.face.get_char_index, codes_of(character, self._codecs))), 0)
+        return next(filter(None, map(self.face.get_char_index, legacy_codes(character, self._codecs))), 0)
 
     def characters(self) -> dict[int, int]:
         """The glyphs of the font's code points, with ink or without."""
@@ -238,7 +239,7 @@ class OpenFont:
         return {ord(character): glyph for character, glyph in decoded if character}
 
 
-def codes_of(character: str, codecs: tuple[str, ...]) -> list[int]:
+def legacy_codes(character: str, codecs: tuple[str, ...]) -> list[int]:
     """The codes of a character in encodings of one and two bytes."""
     found = []
     for codec in codecs:
@@ -269,15 +270,21 @@ def character_of_code(code: int, codecs: tuple[str, ...]) -> str | None:
 # ----------------------------------------------------------------------------------- its glyphs and metrics
 
 
+def table(font: TTFont, tag: str) -> Any:
+    """A table of a font: what attributes it has depends on its data, and fontTools declares none."""
+    return font[tag]
+
+
 def glyph_data(font: TTFont) -> Callable[[int], bytes]:
     """What tells glyphs apart without drawing them: the bytes of each, by its number; empty beyond the last."""
     if "glyf" in font:
-        width, unit = (">u4", 1) if font["head"].indexToLocFormat else (">u2", 2)
-        places = (np.frombuffer(font.reader["loca"], width).astype(np.int64) * unit).tolist()
-        data = font.reader["glyf"]
+        width, unit = (">u4", 1) if table(font, "head").indexToLocFormat else (">u2", 2)
+        reader: Any = font.reader
+        places = (np.frombuffer(reader["loca"], width).astype(np.int64) * unit).tolist()
+        data = reader["glyf"]
         return lambda glyph: data[places[glyph] : places[glyph + 1]] if glyph + 1 < len(places) else b""
     tag = "CFF " if "CFF " in font else "CFF2"
-    top = font[tag].cff.topDictIndex[0]
+    top = table(font, tag).cff.topDictIndex[0]
     top.file.seek(top.rawDict["CharStrings"])
     strings = Index(top.file, isCFF2=tag == "CFF2")
     return lambda glyph: bytes(strings[glyph]) if glyph < len(strings.items) else b""
@@ -289,7 +296,7 @@ def os2_of(font: TTFont) -> Any | None:
         return font.get("OS/2")
     # What fontTools raises for a damaged table is no closed set.
     except Exception:
-        font.tables.pop("OS/2", None)  # half read; it is written as it is in the file
+        font.tables.pop(Tag("OS/2"), None)  # half read; it is written as it is in the file
         return None
 
 
@@ -298,7 +305,7 @@ def em_bottom(font: TTFont) -> int:
 
     By the typographic metrics of OS/2; by hhea where these don't span an em, in the middle of what hhea spans.
     """
-    units, os2, hhea = font["head"].unitsPerEm, os2_of(font), font["hhea"]
+    units, os2, hhea = table(font, "head").unitsPerEm, os2_of(font), table(font, "hhea")
     if os2 is not None and os2.sTypoAscender - os2.sTypoDescender == units:
         return os2.sTypoDescender
     if hhea.ascent - hhea.descent == units:
@@ -311,7 +318,7 @@ def unicode_cmap(font: TTFont) -> Mapping[int, str] | None:
     found = font.getBestCmap()
     if found is not None:
         return found
-    tables = {(table.platformID, table.platEncID): table for table in font["cmap"].tables}
+    tables = {(table.platformID, table.platEncID): table for table in table(font, "cmap").tables}
     for kind, codecs in CODECS.items():
         if kind in tables:
             decoded = ((character_of_code(code, codecs), name) for code, name in tables[kind].cmap.items())

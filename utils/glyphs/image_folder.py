@@ -11,7 +11,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from utils.errors import UserError
-from utils.glyphs.charset import character_of
+from utils.glyphs.charset import named_character
 from utils.glyphs.placement import Box, Movement, Placement
 from utils.images import EXTENSIONS, INK, PAPER, ink_box, read_image, resample
 
@@ -54,7 +54,7 @@ class GlyphImages:
 
     def _add(self, file: Path) -> bytes:
         """Take a file in, or note why not; returns what identifies its content."""
-        character = character_of(file.stem)
+        character = named_character(file.stem)
         try:
             if file.suffix.lower() not in EXTENSIONS:
                 raise UserError("is no png, jpg, tif or bmp")

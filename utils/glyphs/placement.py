@@ -3,10 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
-from typing import TYPE_CHECKING, NamedTuple
-
-if TYPE_CHECKING:  # which places what it draws by what is here
-    from utils.glyphs.render import GlyphRenderer
+from typing import NamedTuple, Protocol
 
 Box = tuple[float, float, float, float]  # left, bottom, right, top on a canvas of side 1, y upwards
 EM_SHARE = 0.86  # of the canvas; the rest is margin, so that overshooting strokes are not clipped
@@ -41,15 +38,28 @@ class Placement:
         return Placement(self.units_per_em, self.em * move.scale, x + move.dx, y + move.dy)
 
 
-def align(target: "GlyphRenderer", source: "GlyphRenderer", characters: str) -> Placement:
+class Placed(Protocol):
+    """A font, or a folder of drawings, that lies on a canvas."""
+
+    @property
+    def placement(self) -> Placement:
+        """Where."""
+        ...
+
+    def ink_box(self, character: str, /) -> Box | None:
+        """Left, bottom, right, top of the ink on a canvas of side 1, y upwards; None without any."""
+        ...
+
+
+def align(target: Placed, source: Placed, characters: str) -> Placement:
     """A placement of `target` whose median ink box matches that of `source`.
 
     One further scale and shift for the whole font: skip connections learn best from aligned
     pairs. Measured on up to 300 of `characters`, evenly spread, which both fonts must cover.
     """
     chosen = characters[:: max(1, len(characters) // 300)]
-    boxes = [(source.ink_box(character), target.ink_box(character)) for character in chosen]
-    boxes = [pair for pair in boxes if None not in pair]
+    both = [(source.ink_box(character), target.ink_box(character)) for character in chosen]
+    boxes = [(goal, box) for goal, box in both if goal is not None and box is not None]
     if not boxes:
         return target.placement
 
@@ -71,16 +81,16 @@ def centre(box: Box, axis: int) -> float:
     return (box[axis] + box[axis + 2]) / 2
 
 
-def frame_of(boxes: Sequence[Box]) -> tuple[float, float, float]:
+def median_frame(boxes: Sequence[Box]) -> tuple[float, float, float]:
     """The median side and centre of ink boxes: what is known of the placement of pictures without a font."""
     return median(map(side, boxes)), median(centre(box, 0) for box in boxes), median(centre(box, 1) for box in boxes)
 
 
-def place_in_frame(font: "GlyphRenderer", characters: str, frame: Sequence[float]) -> Placement:
+def place_in_frame(font: Placed, characters: str, frame: Sequence[float]) -> Placement:
     """A placement of `font` at which the frame of `characters`, as far as it covers them, is `frame`."""
     boxes = [box for box in map(font.ink_box, characters) if box is not None]
     if not boxes:
         return font.placement
-    own = frame_of(boxes)
+    own = median_frame(boxes)
     scale = frame[0] / own[0]
     return font.placement.moved(Movement(scale, *(frame[i] - ((own[i] - 0.5) * scale + 0.5) for i in (1, 2))))

@@ -14,8 +14,9 @@ from dataclasses import asdict
 
 import freetype
 import numpy as np
+from freetype.ft_enums.ft_load_flags import FT_LOAD_FLAGS
+from freetype.ft_enums.ft_pixel_modes import FT_PIXEL_MODES
 from freetype.raw import (
-    FT_PIXEL_MODE_GRAY,
     FT_BBox,
     FT_Bitmap,
     FT_Matrix,
@@ -34,7 +35,7 @@ from utils.glyphs.placement import Box, Movement, Placement
 logging.getLogger("fontTools").addHandler(logging.NullHandler())
 MEASURED = 300  # ideographs that tell the advance of all
 FEWEST_SHARING = 5  # Han characters with one outline: it is that of none of them. Compatibility forms make up to four
-LOAD_FLAGS = freetype.FT_LOAD_NO_SCALE | freetype.FT_LOAD_NO_HINTING | freetype.FT_LOAD_NO_BITMAP
+LOAD_FLAGS = sum(FT_LOAD_FLAGS[f"FT_LOAD_NO_{what}"] for what in ("SCALE", "HINTING", "BITMAP"))
 
 
 class GlyphRenderer:
@@ -53,6 +54,7 @@ class GlyphRenderer:
         self.files = font_files(spec)
         self.path, self.index = self.files[0].path, self.files[0].index
         self._opened: tuple[int, list[OpenFont]] | None = None
+        self._placeholders: frozenset[str] | None = None
         try:
             if not all(font.face.is_scalable for font in self._fonts):
                 raise UserError(f"font {spec} has bitmaps only, no outlines")
@@ -142,12 +144,21 @@ class GlyphRenderer:
         """The code points of the font's cmap, whether their glyphs have ink or not."""
         return sorted({codepoint for font in self._fonts for codepoint in font.characters()})
 
-    @functools.cached_property
+    @property
     def placeholders(self) -> frozenset[str]:
         """Han characters that the font only seems to have: FEWEST_SHARING or more have one outline, or any .notdef's.
 
         Such are the boxes that stand for what nobody drew. The bytes of glyphs are compared, not their pictures.
         """
+        if self._placeholders is None:
+            self._placeholders = self._find_placeholders()
+        return self._placeholders
+
+    def take_placeholders_for_glyphs(self) -> None:
+        """Cover every character whose glyph has ink from here on, as experiments did once."""
+        self._placeholders = frozenset()
+
+    def _find_placeholders(self) -> frozenset[str]:
         sharing: defaultdict[bytes, set[str]] = defaultdict(set)
         undefined: set[bytes] = set()
         try:
@@ -205,7 +216,7 @@ class GlyphRenderer:
     def _load(self, character: str) -> freetype.Face | None:
         """The face that has the character's outline, in font units, in its slot; None when there is none."""
         for font in self._fonts:
-            index = font.glyph_of(character)
+            index = font.glyph_index(character)
             if index:
                 font.face.load_glyph(index, LOAD_FLAGS)
                 if font.face.glyph.outline.n_points > 0:
@@ -242,7 +253,7 @@ class GlyphRenderer:
             pitch=image_size,
             buffer=ink.ctypes.data_as(ctypes.POINTER(ctypes.c_ubyte)),
             num_grays=256,
-            pixel_mode=FT_PIXEL_MODE_GRAY,
+            pixel_mode=FT_PIXEL_MODES["FT_PIXEL_MODE_GRAY"],
         )
         error = FT_Outline_Get_Bitmap(freetype.get_handle(), outline, ctypes.byref(bitmap))
         if error:

@@ -21,10 +21,10 @@ def make_sample(spec: str, family: str, path: Path, text: str) -> None:
     """Write the subset of the font `spec` (path, or path#index) under the name `family`."""
     source, _, index = spec.partition("#")
     font = TTFont(source, fontNumber=int(index or 0), recalcTimestamp=False)
-    missing = sorted(set(map(ord, text)) - set(font.getBestCmap()))
+    missing = sorted(set(map(ord, text)) - set(font.getBestCmap() or {}))
     if missing:
         raise SystemExit(f"{spec} lacks {''.join(map(chr, missing))}")
-    original, version, rights = (" ".join(font["name"].getDebugName(name).split()) for name in (4, 5, 0))
+    original, version, rights = (" ".join((font["name"].getDebugName(name) or "").split()) for name in (4, 5, 0))
 
     options = subset.Options(layout_features=[], hinting=False, glyph_names=False, desubroutinize=True)
     options.drop_tables += DROPPED

@@ -1,5 +1,6 @@
 """What a run says on its way: the progress line, and losses.csv."""
 
+import logging
 import math
 import sys
 import time
@@ -13,6 +14,8 @@ from tqdm import tqdm
 from utils.errors import Failure
 from utils.experiment.tables import StepTable
 
+logger = logging.getLogger(__name__)
+
 
 class NonFinite(Failure):
     """A loss or a weight became NaN or infinite; the message names the step and what it was."""
@@ -24,7 +27,7 @@ class NonFinite(Failure):
 class LossLog:
     """losses.csv: one row a step, kept on the device until `flush` reads them all at once.
 
-    `said` tells of rows that should be there at its beginning and are not. `mean` averages the losses over the
+    Says which rows should be there at its beginning and are not. `mean` averages the losses over the
     processes that train together, of which those without a path write nothing; `advice` ends the line that tells of a
     loss that is no number.
     """
@@ -37,13 +40,12 @@ class LossLog:
         advice: str = "try a lower --lr",
     ):
         self.mean, self.advice = mean, advice
-        self.said: str | None = None
         self._pending: list[tuple[int, float, float, Mapping[str, Tensor]]] = []
         existed = path is not None and path.is_file()
         self._table = StepTable(path, step) if path is not None else None
-        if step and existed and self._table.kept < step:
+        if step and existed and self._table is not None and self._table.kept < step:
             kept = self._table.kept
-            self.said = f"{path} has {kept} of {step} steps: the others are damaged or were never written"
+            logger.info(f"{path} has {kept} of {step} steps: the others are damaged or were never written")
 
     def add(self, step: int, epoch: float, lr: float, losses: Mapping[str, Tensor]) -> None:
         """Remember the losses of a step; nothing is read from the device."""
@@ -109,13 +111,10 @@ class Progress:
             return
         rate = (self._done - self._first) / max(time.monotonic() - self._start, 1e-9)
         left = tqdm.format_interval((self._total - self._done) / rate) if rate and self._total else "?"
-        print(f"step {step}/{total_steps or '?'} {text} {rate:.1f} img/s {left} left", flush=True)
+        logger.info(f"step {step}/{total_steps or '?'} {text} {rate:.1f} img/s {left} left")
 
-    def say(self, line: str | None) -> None:
-        """Print a line, where there is one, without disturbing the bar."""
-        if line is None:
-            return
-        tqdm.write(line) if self._terminal else print(line, flush=True)
+    def __enter__(self) -> "Progress":
+        return self
 
-    def close(self) -> None:
+    def __exit__(self, *_: object) -> None:
         self._bar.close()

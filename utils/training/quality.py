@@ -2,21 +2,28 @@
 
 import contextlib
 import copy
+import logging
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import torch
 
+from model import Zi2ZiModel
 from utils import metrics
 from utils.data.pairs import Pair, PairData
-from utils.experiment import pth
-from utils.experiment.tables import StepTable, read_quality
-from utils.images import to_float, to_grey, to_uint8
+from utils.experiment import checkpoint, pth
+from utils.experiment.config import Paths
+from utils.experiment.tables import StepTable, best_step, read_quality, stale
+from utils.images import to_grey
+from utils.sample import draw
+from utils.training.report import write_report
 
-DRAWN_AT_ONCE = 16
+logger = logging.getLogger(__name__)
+
+SHEET_GLYPHS = 15  # glyphs on a sample sheet
+REPORTED = 200  # held-out glyphs that are scored at the end
+STALE = 10  # scorings without a gain before it is said
 SATURATED_REPORTS = 20  # reports of losses in a row that show the discriminator to have won
 SATURATED_D, SATURATED_G = 0.1, 3.0  # D's loss under the one and G's adversarial loss above the other
 
@@ -43,8 +50,8 @@ class QualityLog:
 class Examiner:
     """Draws and scores the same pairs of glyphs again and again while `model` learns."""
 
-    def __init__(self, model: Any, data: PairData, image_size: int, channels: int):
-        self.model, self.data, self.image_size, self.channels = model, data, image_size, channels
+    def __init__(self, model: Zi2ZiModel, data: PairData):
+        self.model, self.data = model, data
 
     def kinds(self) -> list[str]:
         """The weights there are to draw with: raw, and EMA where there are any."""
@@ -52,13 +59,13 @@ class Examiner:
 
     def columns(self, pairs: Sequence[Pair], kinds: Sequence[str]) -> dict[str, np.ndarray]:
         """Source, drawings with each kind of weights, and target: uint8 [N, S, S], or [N, S, S, 3] in colour."""
-        source, target = self.data.render_pairs(pairs, self.image_size)
-        label = torch.tensor([label for label, _ in pairs])
-        drawn = {kind: self._draw(source, label, kind.lower()) for kind in kinds}
+        source, target = self.data.render_pairs(pairs, self.model.config.image_size)
+        labels = [label for label, _ in pairs]
+        drawn = {kind: draw(self.model, source, labels, weights=kind.lower()) for kind in kinds}
         return {"source": source, **drawn, "target": target}
 
     @contextlib.contextmanager
-    def weights_of(self, path: Path) -> Iterator[None]:
+    def drawing_with(self, path: Path) -> Iterator[None]:
         """Within, the network that draws best (EMA where there is one) has the weights of a file."""
         net = self.model.ema.shadow if self.model.ema else self.model.netG
         newest = copy.deepcopy(net.state_dict())
@@ -68,20 +75,75 @@ class Examiner:
         finally:
             net.load_state_dict(newest)
 
-    def _draw(self, source: np.ndarray, label: torch.Tensor, weights: str) -> np.ndarray:
-        parts = []
-        for start in range(0, len(source), DRAWN_AT_ONCE):
-            part = slice(start, start + DRAWN_AT_ONCE)
-            pixels = to_float(torch.from_numpy(source[part]).to(self.model.device), self.channels)
-            parts.append(to_uint8(self.model.sample(pixels, label[part], weights)))
-        return np.concatenate(parts)
 
-
-def scores_of(columns: Mapping[str, np.ndarray]) -> dict[str, dict[str, float]]:
+def score_columns(columns: Mapping[str, np.ndarray]) -> dict[str, dict[str, float]]:
     """The measures of every column between source and target."""
     target = to_grey(columns["target"])
     drawn = {kind: images for kind, images in columns.items() if kind not in ("source", "target")}
     return {kind: metrics.score(to_grey(images), target) for kind, images in drawn.items()}
+
+
+class Scorer:
+    """Scores a run: its sheet's characters, those that choose the best step, and at the end what was held out."""
+
+    def __init__(self, examiner: Examiner, data: PairData, validation: Sequence[Pair], paths: Paths):
+        self.examiner, self.data, self.validation, self.paths = examiner, data, validation, paths
+        self.sheet_pairs = data.some_pairs(SHEET_GLYPHS)
+        self.rows: dict[int, dict[str, float]] = {}  # the scores of every step, as in quality.csv
+
+    def open(self, step: int) -> None:
+        """Take up quality.csv; the checkpoint of a run that did not come to score it any more is scored now."""
+        self._log = QualityLog(self.paths.quality_csv, step)
+        self.rows = self._log.rows
+        unscored = self.validation and step not in self.rows
+        if unscored and step in checkpoint.steps_with(self.paths.checkpoint, checkpoint.STATE):
+            self.score(step)
+
+    def score(self, step: int) -> tuple[dict[str, np.ndarray], str]:
+        """Draw and score the sheet's characters and those for validation; returns the sheet's columns and a line."""
+        held_out = self._kind_of_pairs()
+        columns = self.examiner.columns(self.sheet_pairs, self.examiner.kinds())
+        found = score_columns(columns)
+        scores = {f"{held_out.replace('-', '_')}_{kind}": measures for kind, measures in found.items()}
+        errors = ", ".join(f"{kind} {measures['l1']:.4f}" for kind, measures in found.items())
+        line = f"step {step}: L1 on {len(self.sheet_pairs)} {held_out} characters: {errors}"
+        if self.validation:
+            kind = self.examiner.kinds()[-1]
+            measures = score_columns(self.examiner.columns(self.validation, [kind]))[kind]
+            scores[f"validation_{kind}"] = measures
+            line += f"; on {len(self.validation)} for validation: {kind} {measures['l1']:.4f}"
+        self._log.add(step, scores)
+        return columns, line
+
+    def best(self) -> int | None:
+        """The step with the best score of those that can be drawn with."""
+        return best_step(self.rows, checkpoint.drawable_steps(self.paths.checkpoint))
+
+    def has_enough(self, early_stop: int) -> bool:
+        """Whether so many scores in a row were no gain; 0: never."""
+        return 0 < early_stop <= stale(self.rows)
+
+    def advise(self, early_stop: int) -> None:
+        """Say once when nothing has got better for long."""
+        times = stale(self.rows)
+        if times == (early_stop or STALE):
+            best = best_step(self.rows, self.rows)
+            logger.info(f"the validation characters have not got better since step {best}, scored {times} times")
+
+    def write_report(self, step: int) -> None:
+        """Score the held-out characters at the end, with the newest weights and with the best, and write report.md."""
+        pairs, best = self.data.some_pairs(REPORTED), self.best()
+        kinds, kind = self.examiner.kinds(), self.examiner.kinds()[-1]
+        newest = score_columns(self.examiner.columns(pairs, kinds))
+        scores = {f"{name}, step {step}": measures for name, measures in newest.items()}
+        if best is not None and best != step:
+            with self.examiner.drawing_with(checkpoint.drawable_path(self.paths.checkpoint, best)):
+                scores[f"{kind}, step {best}"] = score_columns(self.examiner.columns(pairs, [kind]))[kind]
+        what = f"{len(pairs)} {self._kind_of_pairs()} characters"
+        write_report(self.paths, step, self.data.summary(), scores, what, best)
+
+    def _kind_of_pairs(self) -> str:
+        return "held-out" if self.data.held_out_pairs else "training"
 
 
 class SaturationWatch:

@@ -1,44 +1,84 @@
 """What a training goes on from, and what it sets aside or deletes."""
 
-import argparse
-from collections.abc import Callable
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
-from utils.cli import as_given, say
+from utils.cli import as_given
 from utils.errors import UserError
+from utils.experiment import checkpoint
+from utils.experiment.config import Paths, read_config
+from utils.experiment.tables import find_best
+from utils.experiment.weights import foreign_steps, weights_folder
+from utils.files import remove_stray, write_whole
+from utils.training.pretrained import Pretrained, read_pretrained
+from utils.training.recorded import check_recorded
 
-if TYPE_CHECKING:
-    from utils.experiment.config import Paths
-    from utils.training.pretrained import Pretrained
+logger = logging.getLogger(__name__)
 
 
-def find_resume_steps(args: argparse.Namespace, paths: "Paths") -> list[int]:
+@dataclass(frozen=True)
+class Origin:
+    """What a training goes on from: steps of its own, or the weights of another one; neither, when it is new."""
+
+    steps: list[int]
+    pretrained: Pretrained | None
+    config: dict[str, Any] | None  # of the run that goes on
+
+    @property
+    def architecture(self) -> Mapping[str, Any]:
+        """What the weights say of the networks."""
+        return self.pretrained.architecture if self.pretrained else {}
+
+
+def find_origin(given: Mapping[str, Any], paths: Paths) -> Origin:
+    """What there is to go on from.
+
+    Raises:
+        UserError: when it can't be, or something would be written over.
+    """
+    resume = chosen_step(given.get("resume"), paths)
+    steps = find_resume_steps(resume, bool(given.get("overwrite")), paths)
+    config = read_config(paths) if steps else None
+    if steps and config is None:
+        raise UserError(f"{paths.config} is gone: without it the checkpoints beside it can't be resumed")
+    pretrained = None if steps else find_pretrained(given, resume, paths)
+    if pretrained and not given.get("fine_tune"):
+        config = read_config(paths)  # of a run from these weights that ended before its first checkpoint
+    if config:
+        check_recorded(config["training"], str(paths.config))
+    return Origin(steps, pretrained, config)
+
+
+def chosen_step(resume: str | None, paths: Paths) -> str | None:
+    """`latest`, or a step: that with the best score in place of `best`."""
+    if resume != "best":
+        return resume
+    return str(find_best(paths.quality_csv, checkpoint.drawable_steps(paths.checkpoint)))
+
+
+def find_resume_steps(resume: str | None, overwrite: bool, paths: Paths) -> list[int]:
     """The steps there are to go on from, none to start at step 0.
 
     Raises:
         UserError: when starting would overwrite an experiment, or the step asked for is not there.
     """
-    from utils.experiment import checkpoint
-    from utils.experiment.tables import find_best
-    from utils.experiment.weights import foreign_steps
-
     steps = checkpoint.steps_with(paths.checkpoint, checkpoint.STATE)
-    if args.resume is None:
-        if steps and not args.overwrite:
+    if resume is None:
+        if steps and not overwrite:
             raise UserError(
                 f"{paths.root} has a checkpoint at step {steps[-1]}: --resume latest goes on, --overwrite starts anew"
             )
         return []
-    if args.overwrite:
+    if overwrite:
         raise UserError("--resume and --overwrite contradict each other")
-    if args.resume == "best":
-        args.resume = str(find_best(paths.quality_csv, checkpoint.drawable_steps(paths.checkpoint)))
     if foreign_steps(paths):
         return []
-    if args.resume == "latest":
+    if resume == "latest":
         return steps
-    step = int(args.resume)
+    step = int(resume)
     if step not in steps and step in checkpoint.drawable_steps(paths.checkpoint):
         path = checkpoint.drawable_path(paths.checkpoint, step)
         raise UserError(
@@ -50,31 +90,58 @@ def find_resume_steps(args: argparse.Namespace, paths: "Paths") -> list[int]:
     return [step]
 
 
-def choose_step(paths: "Paths", steps: list[int], check: Callable[[dict, int], None]) -> dict[str, dict]:
-    """The parts of the newest of `steps` that can be gone on from.
+def find_pretrained(given: Mapping[str, Any], resume: str | None, paths: Paths) -> Pretrained | None:
+    """The weights to start from: those of --fine_tune, or to --resume an earlier port's, which has no config.json.
 
     Raises:
-        UserError: when there is none; when there is but one it says what is wrong with it.
+        UserError: when they can't be read, a flag contradicts them, or they would be overwritten.
     """
-    from utils.experiment import checkpoint
+    fine_tune = given.get("fine_tune")
+    if fine_tune == "":
+        raise UserError("--fine_tune is empty: name an experiment, or a generator file")
+    foreign = foreign_steps(paths)
+    if foreign and resume is None and not given.get("overwrite"):
+        raise UserError(
+            f"{paths.root} has weights of step {foreign[-1]}: --resume {foreign[-1]} goes on from them, "
+            "--overwrite starts anew"
+        )
+    if resume and foreign:
+        if fine_tune:
+            raise UserError(f"--resume and --fine_tune contradict each other: {paths.root} has weights of its own")
+        found = read_foreign(paths, resume, foreign, given.get("image_size"))
+    elif fine_tune is not None:
+        found = read_pretrained(Path(fine_tune), image_size=given.get("image_size"))
+    elif given.get("freeze_encoder"):
+        raise UserError("--freeze_encoder freezes what was trained before: give --fine_tune PATH or --resume too")
+    else:
+        return None
+    for name, value in found.architecture.items():
+        if given.get(name, value) != value and not (fine_tune and name == "embedding_num"):
+            flag = as_given(name, given[name])
+            raise UserError(f"{flag} contradicts {found.path}, which has {value}: leave the flag out")
+    return found
 
-    parts, passed_over = checkpoint.newest_fitting(paths.checkpoint, steps, check)
-    if parts is None and len(steps) == 1:
-        raise UserError(passed_over[0].partition("passed over: ")[2])
-    say(*passed_over)
-    if parts is None:
-        raise UserError(f"no checkpoint in {paths.checkpoint} can be gone on from")
-    return parts
+
+def read_foreign(paths: Paths, resume: str, steps: list[int], image_size: int | None) -> Pretrained:
+    """The weights of an earlier port, which lie in the folder of the experiment and have these `steps`.
+
+    Raises:
+        UserError: when they can't be read, or the training would write over them.
+    """
+    folder = weights_folder(paths)
+    kind = "raw" if checkpoint.steps_with(folder, checkpoint.GENERATOR) else "ema"
+    found = read_pretrained(paths.root, resume, kind, image_size)
+    later = [step for step in steps if step > found.step]
+    if later and folder == paths.checkpoint:
+        raise UserError(f"{folder} has later weights, of step {later[0]}, to be written over: move them away")
+    return found
 
 
-def set_aside_later(paths: "Paths", step: int) -> str | None:
-    """Move later checkpoints, and a copy of the log that tells of them, out of the way; returns the line to say."""
-    from utils.experiment import checkpoint
-    from utils.files import write_whole
-
+def set_aside_later(paths: Paths, step: int) -> None:
+    """Move later checkpoints, and a copy of the log that tells of them, out of the way, and say so."""
     later = checkpoint.later_files(paths.checkpoint, step)
     if not later:
-        return None
+        return
     folder = checkpoint.folder_aside(paths.checkpoint, step, later)
     folder.mkdir(exist_ok=True)
     steps = sorted({int(path.name.partition("_")[0]) for path in later})
@@ -82,64 +149,19 @@ def set_aside_later(paths: "Paths", step: int) -> str | None:
         if table.is_file():
             write_whole(folder / f"{table.stem}_to_{steps[-1]}.csv", table.read_bytes())
     checkpoint.set_aside(later, folder)
-    return f"what is later than step {step} is now in {folder}: {', '.join(f'step {number}' for number in steps)}"
+    numbers = ", ".join(f"step {number}" for number in steps)
+    logger.info(f"what is later than step {step} is now in {folder}: {numbers}")
 
 
-def find_pretrained(args: argparse.Namespace, paths: "Paths") -> "Pretrained | None":
-    """The weights to start from: those of --fine_tune, or to --resume an earlier port's, which has no config.json.
-
-    Raises:
-        UserError: when they can't be read, a flag contradicts them, or they would be overwritten.
-    """
-    from utils.experiment import checkpoint
-    from utils.experiment.weights import foreign_steps, weights_folder
-    from utils.training.pretrained import read_pretrained
-
-    if args.fine_tune == "":
-        raise UserError("--fine_tune is empty: name an experiment, or a generator file")
-    foreign = foreign_steps(paths)
-    if foreign and args.resume is None and not args.overwrite:
-        raise UserError(
-            f"{paths.root} has weights of step {foreign[-1]}: --resume {foreign[-1]} goes on from them, "
-            "--overwrite starts anew"
-        )
-    if args.resume and foreign:
-        if args.fine_tune:
-            raise UserError(f"--resume and --fine_tune contradict each other: {paths.root} has weights of its own")
-        folder = weights_folder(paths)
-        kind = "raw" if checkpoint.steps_with(folder, checkpoint.GENERATOR) else "ema"
-        found, said = read_pretrained(paths.root, args.resume, kind, args.image_size)
-        later = [step for step in foreign if step > found.step]
-        if later and folder == paths.checkpoint:
-            raise UserError(f"{folder} has later weights, of step {later[0]}, to be written over: move them away")
-    elif args.fine_tune is not None:
-        found, said = read_pretrained(Path(args.fine_tune), image_size=args.image_size)
-    elif args.freeze_encoder:
-        raise UserError("--freeze_encoder freezes what was trained before: give --fine_tune PATH or --resume too")
-    else:
-        return None
-    say(*said)
-    for name, value in found.architecture.items():
-        given = getattr(args, name)
-        if given not in (None, value) and not (args.fine_tune and name == "embedding_num"):
-            raise UserError(f"{as_given(name, given)} contradicts {found.path}, which has {value}: leave the flag out")
-    return found
-
-
-def clean(paths: "Paths") -> None:
+def clean(paths: Paths) -> None:
     """Delete what a killed run left half written."""
-    from utils.experiment import checkpoint
-    from utils.files import remove_stray
-
     checkpoint.remove_cut(paths.checkpoint)
     for folder in (paths.root, paths.sample):
         remove_stray(folder)
 
 
-def clear(paths: "Paths") -> None:
+def clear(paths: Paths) -> None:
     """Delete what an earlier run wrote into the folder; drawings and anything else stay."""
-    from utils.experiment import checkpoint
-
     checkpoint.clear(paths.checkpoint)
     tables = (paths.losses_csv, paths.losses_png, paths.quality_csv, paths.quality_png, paths.report)
     for path in (*tables, paths.config, *paths.sample.glob("[0-9]*.png")):

@@ -1,125 +1,251 @@
-"""Making a training ready: everything is checked, and nothing written."""
+"""Making a training ready: everything is checked, and nothing written, until it begins."""
 
-import argparse
-from collections.abc import Callable
-from dataclasses import asdict
-from typing import TYPE_CHECKING
+import contextlib
+import logging
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
 
-from utils.cli import say
-from utils.data.open import open_data
+import torch
+
+from model import Zi2ZiConfig, Zi2ZiModel
+from utils.data.font_pairs import Earlier, FontData, Split
+from utils.data.open import data_from_config
+from utils.data.pairs import PairData
+from utils.data.record_pairs import RecordData
+from utils.device import check_ways, choose_device, default_amp, tune
+from utils.distributed import Ranks, joined
 from utils.errors import UserError
+from utils.experiment import checkpoint, pth
+from utils.experiment.config import FORMAT, Paths
+from utils.files import locked, write_json
+from utils.images import grid_maker
+from utils.training.flags import DEFAULTS, TrainOptions
+from utils.training.memory import cut_steps, fewest_cut
 from utils.training.options import (
+    Choice,
     amp_line,
     idle_flags_line,
     resolve_options,
-    settle_labels,
     small_default_line,
+    with_implied,
+    with_labels,
 )
-from utils.training.recorded import NOT_RECORDED, changes_on_resume, check_recorded
-from utils.training.resume import choose_step, clear, find_pretrained, find_resume_steps, set_aside_later
+from utils.training.pretrained import Pretrained
+from utils.training.recorded import changes_on_resume
+from utils.training.resume import Origin, clean, clear, find_origin, set_aside_later
+from utils.training.state import check_parts
+from utils.training.trainer import Trainer
 
-if TYPE_CHECKING:
-    from utils.distributed import Ranks
-    from utils.experiment.config import Paths
-    from utils.training.trainer import Trainer
+logger = logging.getLogger(__name__)
 
 
-def prepare(
-    parser: argparse.ArgumentParser, args: argparse.Namespace, paths: "Paths", ranks: "Ranks", warning: str | None
-) -> "tuple[Trainer, Callable[[], None]]":
-    """Join the rooms; whatever can be checked is checked here, and nothing is written.
+def train(given: Mapping[str, Any]) -> int:
+    """Train, alone in the folder of the experiment, or as one of the processes that torchrun started."""
+    paths = Paths(Path(given.get("experiment_dir", DEFAULTS["experiment_dir"])))
+    device = choose_device(given.get("gpu_ids"))
+    with joined(device) as ranks, contextlib.ExitStack() as stack:
+        with ranks.together():
+            if ranks.is_main:
+                stack.enter_context(locked(paths.root, ".training.lock", "training in"))
+                clean(paths)
+        with ranks.together():
+            ready = make_ready(given, paths, ranks)
+        with ranks.together():
+            ready.begin()
+        return ready.trainer.train()
 
-    Returns what trains, and what all processes call before that: it has them agree, and makes the folder ready.
+
+def dry_run(given: Mapping[str, Any]) -> int:
+    """Say what every value would be and where it comes from, and count the pairs; nothing is written."""
+    paths = Paths(Path(given.get("experiment_dir", DEFAULTS["experiment_dir"])))
+    plan = make_plan(given, paths, choose_device(given.get("gpu_ids")), processes=1)
+    for line in plan.choice.lines():
+        logger.info(line)
+    trained, validation = plan.data.split_validation(plan.options.val_ratio, plan.options.random_seed)
+    held_out = len(plan.data.held_out_pairs)
+    logger.info(f"{len(trained)} pairs to train on, {len(validation)} for validation, {held_out} held out")
+    return 0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a training would be: its flags, what it goes on from, its data."""
+
+    paths: Paths
+    origin: Origin
+    choice: Choice
+    options: TrainOptions  # those of the choice, with the labels counted
+    data: PairData
+    pretrained: Pretrained | None  # of the origin, for the labels of the data
+
+
+def make_plan(given: Mapping[str, Any], paths: Paths, device: torch.device, processes: int) -> Plan:
+    """Choose every value, and open the data.
+
+    Raises:
+        UserError: when the flags, or what lies in the experiment, don't allow it.
     """
-    import torch
-
-    from model import Zi2ZiConfig, Zi2ZiModel
-    from utils.device import check_ways, default_amp, tune
-    from utils.experiment import checkpoint, pth
-    from utils.experiment.config import FORMAT, read_config
-    from utils.files import write_json
-    from utils.images import grid_maker
-    from utils.training.memory import cut_steps, fewest_cut
-    from utils.training.state import check_parts
-    from utils.training.trainer import Trainer
-
-    device = ranks.device
-    steps = find_resume_steps(args, paths)
-    config = read_config(paths) if steps else None
-    if steps and config is None:
-        raise UserError(f"{paths.config} is gone: without it the checkpoints beside it can't be resumed")
-    pretrained = find_pretrained(args, paths) if not steps else None
-    if pretrained and not args.fine_tune:
-        config = read_config(paths)  # of a run from these weights that ended before its first checkpoint
-    if config:
-        check_recorded(parser, config["training"], str(paths.config))
-    architecture = pretrained.architecture if pretrained else {}
-    options = resolve_options(args, paths, config, architecture, on_cuda=device.type == "cuda", amp=default_amp(device))
-    if options.batch_size % ranks.count:
-        raise UserError(f"--batch_size {options.batch_size} is shared by {ranks.count} processes: make it a multiple")
+    given = with_implied(given)
+    origin = find_origin(given, paths)
+    on_cuda, amp = device.type == "cuda", default_amp(device)
+    choice = resolve_options(given, paths, origin.config, origin.architecture, on_cuda, amp)
+    options = choice.options
+    if options.batch_size % processes:
+        raise UserError(f"--batch_size {options.batch_size} is shared by {processes} processes: make it a multiple")
     check_ways(device, options.amp, options.compile)
-    grid_maker()  # the first sheet is drawn when there is something to lose
-    say(warning)
-    say(*(changes_on_resume(args, options, config) if config else [small_default_line(args, options)]))
-
-    say(idle_flags_line(args, options), amp_line(args, options, device.type))
-    data = open_data(args, options, config, pretrained.earlier if pretrained else None)
-    settle_labels(options, data.labels)
+    lines = changes_on_resume(given, options, origin.config) if origin.config else [small_default_line(choice)]
+    log_lines([*lines, idle_flags_line(given, options), amp_line(options, device.type)])
+    if origin.config:
+        moved_to = (given.get(name) for name in ("src_font", "dst_font", "dst_imgs", "data_dir"))
+        data = data_from_config(origin.config["data"], *moved_to)
+    else:
+        data = open_data(options, origin.pretrained.earlier if origin.pretrained else None)
+    options, pretrained = with_labels(options, len(data.labels)), origin.pretrained
     if pretrained and options.fine_tune:
-        pretrained, said = pretrained.for_labels(data, options.embedding_num)
-        say(*said)
-    torch.manual_seed(options.random_seed)
-    try:
-        model_config = Zi2ZiConfig(**{name: getattr(options, name) for name in Zi2ZiConfig.field_names()})
-    except ValueError as error:
-        raise UserError(f"--{error}") from error
-    parts = None
-    shapes = Zi2ZiModel(model_config, "meta") if steps or pretrained else None  # no memory: a misfit costs nothing
-    if steps:
-        parts = choose_step(paths, steps, lambda found, step: check_parts(shapes, found, paths.checkpoint, step))
-    elif pretrained:
-        pth.check_fit(shapes.netG, pretrained.generator, pretrained.path)
-    tune(device, deterministic=options.deterministic)
-    model = Zi2ZiModel(model_config, device)
-    cut = fewest_cut(model, options.batch_size // ranks.count) if device.type != "cpu" else 1
-    if options.compile:
-        model.compile()
+        pretrained = pretrained.for_labels(data, options.embedding_num or 0)
+    return Plan(paths, origin, choice, options, data, pretrained)
 
-    def record() -> None:
-        flags = {name: value for name, value in vars(options).items() if name not in NOT_RECORDED}
-        training = {name: value for name, value in flags.items() if name not in asdict(model_config)}
-        content = {"format": FORMAT, "model": asdict(model_config), "data": data.describe(), "training": training}
-        if pretrained and not options.fine_tune:
-            content["went_on_from"] = pretrained.step
-        write_json(paths.config, content)
 
-    trainer = Trainer(model, data, options, paths, on_change=record, ranks=ranks)
-    say(trainer.validation_line())
-    trainer.check_disk()
-    has_no_judge = checkpoint.DISCRIMINATOR not in parts if parts else pretrained and pretrained.discriminator is None
-    if options.Ladv_penalty and has_no_judge:
-        say("there is no trained discriminator: it starts from its seed")
-    if pretrained:
-        trainer.start_from(pretrained, step=0 if options.fine_tune else pretrained.step)
-    if parts:
-        trainer.load(parts, parts[checkpoint.STATE]["step"])
-        say(f"going on from step {trainer.step}")
-        parts.clear()
-    elif pretrained:
-        say(f"starting at step {trainer.step} from the weights alone of {pretrained.path}, with a fresh optimizer")
-    elif args.resume:
-        say(f"nothing to resume in {paths.root}: starting at step 0")
+def open_data(options: TrainOptions, earlier: Earlier | None) -> PairData:
+    """The data of a new run; `earlier` is what it is fine-tuned from.
 
-    def begin() -> None:
-        say(cut_steps(model, options.batch_size, ranks.count, ranks.most(cut)))
-        if not ranks.is_main:
+    Raises:
+        UserError: when it can't be read.
+    """
+    if options.data_dir:
+        where, seed = Path(options.data_dir), options.random_seed
+        records = RecordData.open(where, options.input_nc, options.split_ratio, seed)
+        log_lines(records.summary())
+        return records
+    split = Split(options.split_ratio, options.random_seed, options.val_ratio, earlier)
+    targets = options.dst_font or [], options.dst_imgs or []
+    data = FontData.from_fonts(options.src_font or "", *targets, options.charset, split)
+    log_lines(data.summary())
+    if earlier is not None:
+        log_lines(data.kept_lines(earlier, options.fine_tune or ""))
+    return data
+
+
+def log_lines(lines: Iterable[str | None]) -> None:
+    """Say each line that there is."""
+    for line in filter(None, lines):
+        logger.info(line)
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A training that can begin."""
+
+    plan: Plan
+    trainer: Trainer
+    ranks: Ranks
+    cut: int  # how many micro-batches a process has to cut its share of a batch into
+    overwrite: bool
+
+    def begin(self) -> None:
+        """Have all processes agree, and make the folder ready."""
+        options, paths = self.plan.options, self.plan.paths
+        cut_steps(self.trainer.model, options.batch_size, self.ranks.count, self.ranks.most(self.cut))
+        if not self.ranks.is_main:
             return
-        if steps:
-            say(set_aside_later(paths, trainer.step))
-        if args.overwrite:
+        if self.plan.origin.steps:
+            set_aside_later(paths, self.trainer.step)
+        if self.overwrite:
             clear(paths)
         for folder in (paths.checkpoint, paths.sample):
             folder.mkdir(exist_ok=True)
-        record()
+        self.trainer.record(self.trainer.options)
 
-    return trainer, begin
+
+def make_ready(given: Mapping[str, Any], paths: Paths, ranks: Ranks) -> Ready:
+    """Check whatever can be checked, and make what trains; nothing is written.
+
+    Raises:
+        UserError: when it can't be trained.
+    """
+    grid_maker()  # the first sheet is drawn when there is something to lose
+    plan = make_plan(given, paths, ranks.device, ranks.count)
+    options = plan.options
+    torch.manual_seed(options.random_seed)
+    config = model_config(options)
+    parts = read_checked(plan, config)
+    tune(ranks.device, deterministic=options.deterministic)
+    model = Zi2ZiModel(config, ranks.device)
+    cut = fewest_cut(model, options.batch_size // ranks.count) if ranks.device.type != "cpu" else 1
+    if options.compile:
+        model.compile()
+    trainer = Trainer(model, plan.data, options, paths, lambda options: record(plan, options), ranks)
+    say_validation(plan)
+    trainer.check_disk()
+    go_on(trainer, plan, parts, bool(given.get("resume")))
+    return Ready(plan, trainer, ranks, cut, bool(given.get("overwrite")))
+
+
+def model_config(options: TrainOptions) -> Zi2ZiConfig:
+    """What a model is and how it learns, as the flags say.
+
+    Raises:
+        UserError: for the first value that is out of range.
+    """
+    try:
+        return Zi2ZiConfig(**{name: getattr(options, name) for name in Zi2ZiConfig.field_names()})
+    except ValueError as error:
+        raise UserError(f"--{error}") from error
+
+
+def read_checked(plan: Plan, config: Zi2ZiConfig) -> dict[str, dict[str, Any]]:
+    """The parts of the newest checkpoint that fits; none where there is none to go on from.
+
+    Raises:
+        UserError: when no checkpoint fits, or the weights to start from don't.
+    """
+    if not plan.origin.steps and not plan.pretrained:
+        return {}
+    shapes = Zi2ZiModel(config, "meta")  # no memory: a misfit costs nothing
+    if plan.pretrained:
+        pth.check_fit(shapes.netG, plan.pretrained.generator, plan.pretrained.path)
+        return {}
+    folder = plan.paths.checkpoint
+    return checkpoint.newest_fitting(
+        folder, plan.origin.steps, lambda parts, step: check_parts(shapes, parts, folder, step)
+    )
+
+
+def record(plan: Plan, options: TrainOptions) -> None:
+    """Write config.json."""
+    model = asdict(model_config(options))
+    training = {name: value for name, value in asdict(options).items() if name not in model}
+    content = {"format": FORMAT, "model": model, "data": plan.data.describe(), "training": training}
+    if plan.pretrained and not options.fine_tune:
+        content["went_on_from"] = plan.pretrained.step
+    write_json(plan.paths.config, content)
+
+
+def say_validation(plan: Plan) -> None:
+    """Say how many characters choose the best checkpoint."""
+    count = len(plan.data.validation_keys(plan.options.val_ratio, plan.options.random_seed))
+    if count:
+        logger.info(f"{count} of these choose the best checkpoint, and are not trained on")
+
+
+def go_on(trainer: Trainer, plan: Plan, parts: dict[str, dict[str, Any]], asked: bool) -> None:
+    """Take over what there is to go on from, and say so; `asked` is whether --resume was given.
+
+    Raises:
+        UserError: when it does not fit.
+    """
+    pretrained, options = plan.pretrained, plan.options
+    known = checkpoint.DISCRIMINATOR in parts or (pretrained is not None and pretrained.discriminator is not None)
+    if options.Ladv_penalty and (parts or pretrained) and not known:
+        logger.info("there is no trained discriminator: it starts from its seed")
+    if pretrained:
+        trainer.start_from(pretrained, step=0 if options.fine_tune else pretrained.step)
+        where = f"from the weights alone of {pretrained.path}, with a fresh optimizer"
+        logger.info(f"starting at step {trainer.step} {where}")
+    elif parts:
+        trainer.load(parts, parts[checkpoint.STATE]["step"])
+        logger.info(f"going on from step {trainer.step}")
+    elif asked:
+        logger.info(f"nothing to resume in {plan.paths.root}: starting at step 0")

@@ -1,16 +1,68 @@
-"""Whether a checkpoint fits a model: its weights, and what it keeps beside them."""
+"""A training as the parts of a checkpoint: written, read back, and whether they fit a model and the disk."""
 
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from model import Zi2ZiModel
 from utils.errors import UserError
 from utils.experiment import checkpoint, pth
 
+# The parts of a checkpoint that are weights alone, and their names in the state of a model.
+WEIGHTS = {checkpoint.GENERATOR: "netG", checkpoint.DISCRIMINATOR: "netD", checkpoint.EMA_GENERATOR: "shadow"}
 
-def check_parts(model: Any, parts: Mapping[str, Mapping[str, Any]], folder: Path, step: int) -> None:
+
+def parts_from(state: Mapping[str, Any], step: int, images_seen: int) -> dict[str, dict[str, Any]]:
+    """The parts of a checkpoint: what `Zi2ZiModel.state_dict` returned, and the place in the data.
+
+    A discriminator that has learned nothing is left out: it is as it was made from its seed.
+    """
+    left_out = None if state["netD_is_trained"] else "netD"
+    parts = {part: state[name] for part, name in WEIGHTS.items() if state[name] is not None and name != left_out}
+    names = ("optimizer_G", "optimizer_D", "scaler", "ema_num_updates", "random_state")
+    parts[checkpoint.STATE] = {"step": step, "images_seen": images_seen, **{name: state[name] for name in names}}
+    return parts
+
+
+def state_from(parts: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """What `Zi2ZiModel.load_state_dict` takes, of the parts of a checkpoint that `check_parts` has looked at."""
+    weights = {name: parts.get(part) for part, name in WEIGHTS.items()}
+    return {**parts[checkpoint.STATE], **weights, "netD_is_trained": weights["netD"] is not None}
+
+
+def find_non_finite(parts: Mapping[str, Mapping[str, Any]]) -> str | None:
+    """The first part with a weight that is NaN or infinite."""
+    for part in WEIGHTS:
+        if not all(torch.isfinite(tensor).all() for tensor in parts.get(part, {}).values()):
+            return part
+    return None
+
+
+def check_disk(model: Zi2ZiModel, folder: Path, keep: int, with_best: bool) -> None:
+    """See whether there is room for the `keep` checkpoints that stay in a folder, the best one, and the next.
+
+    Raises:
+        UserError: when there is none.
+    """
+    drawn = sum(parameter.nbytes for parameter in model.netG.parameters())
+    whole = drawn * (2 if model.ema else 1) + moments_size(model.optimizer_G)
+    if model.config.Ladv_penalty:
+        whole += sum(parameter.nbytes for parameter in model.netD.parameters()) + moments_size(model.optimizer_D)
+    kept = min(keep, checkpoint.NEWEST)
+    needed = (kept + 1) * whole + (keep - kept) * drawn + with_best * 2 * drawn
+    needed = max(whole, needed - checkpoint.bytes_written(folder))
+    free = shutil.disk_usage(folder.parent).free
+    if free < needed:
+        raise UserError(
+            f"{folder.parent} has {free / 1e9:.1f} GB free, but {keep} checkpoints and the next one need "
+            f"{needed / 1e9:.1f} GB: free some space or lower --keep_checkpoints"
+        )
+
+
+def check_parts(model: Zi2ZiModel, parts: Mapping[str, Mapping[str, Any]], folder: Path, step: int) -> None:
     """Compare the parts of a checkpoint, as read, with a model, which may be on the meta device.
 
     Raises:

@@ -3,9 +3,30 @@
 import signal
 import time
 from collections.abc import Callable
+from enum import Enum, IntFlag, auto
+
+from utils.training.flags import TrainOptions
 
 WARM_STEPS, TIMED_STEPS = 10, 20  # of --max_minutes: the first are slow on a GPU, the next are measured
+LOOK_MINUTES = 1.0  # between scores and sheets where --sample_steps is 0
 MOST_SHARE = 0.01  # of the time, that checkpoints may take where they are due by time, and scores and sheets again
+
+
+class End(Enum):
+    """Why a run ends."""
+
+    LENGTH = auto()  # --epoch, --max_steps or --max_minutes
+    ENOUGH = auto()  # --early_stop
+    SIGNAL = auto()  # SIGINT or SIGTERM
+
+
+class Due(IntFlag):
+    """What is to be done after a step; a number, so that several processes can agree on it."""
+
+    SAVE = auto()  # a checkpoint
+    LOOK = auto()  # a sheet of held-out characters
+    ENOUGH = auto()  # nothing more
+    SIGNAL = auto()  # times the number of the signal that was received
 
 
 class StopSignals:
@@ -72,3 +93,21 @@ class Interval:
     def done(self, seconds: float) -> None:
         """Take note that it has been done, and took `seconds`."""
         self._next = time.monotonic() + max(self._seconds, seconds * (1 / MOST_SHARE - 1))
+
+
+class Schedule:
+    """When a run pauses to save and to look at what it draws, and how many steps --max_minutes still has room for."""
+
+    def __init__(self, options: TrainOptions):
+        self.saving = Interval(options.checkpoint_steps, options.checkpoint_minutes)
+        self.looking = Interval(options.sample_steps, 0 if options.sample_steps else LOOK_MINUTES)
+        self._clock = Clock(options.max_minutes) if options.max_minutes and not options.max_steps else None
+
+    def due(self, step: int) -> Due:
+        """What is due after a step."""
+        save, look = self.saving.is_due(step), self.looking.is_due(step)
+        return (Due.SAVE if save else Due(0)) | (Due.LOOK if look else Due(0))
+
+    def remaining_steps(self, wait: Callable[[], object], pause: float | None) -> int | None:
+        """As `Clock.remaining_steps`; None where no clock decides."""
+        return self._clock.remaining_steps(wait, pause) if self._clock else None
