@@ -7,7 +7,7 @@ import contextlib
 import copy
 import dataclasses
 import functools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 import torch
@@ -347,18 +347,21 @@ class Zi2ZiModel:
         """Draw a batch as in training: (fake [N, C, S, S], encoded [N, E])."""
         return self._averaged_G(batch.source, batch.label)
 
-    def optimize_parameters(self) -> dict[str, Tensor]:
+    def optimize_parameters(self, seed: int | None = None) -> dict[str, Tensor]:
         """One training step on the batch of `set_input`: D's update, G's update, EMA.
 
-        Each network takes one optimizer step, whatever `accum_steps` is; D takes none where `Ladv_penalty` is 0.
+        `seed`, of 63 bits, decides what is dropped out; without one torch's generator chooses it. Each network takes
+        one optimizer step, whatever `accum_steps` is; D takes none where `Ladv_penalty` is 0.
         Returns detached scalars that stay on the device: g_loss, l1_loss and, as far as they are part of the
         training, d_loss, adv_loss, category_loss, const_loss, as they enter the sum (weights included).
         """
         report: dict[str, Tensor] = {}
+        seed = int(torch.randint(2**63 - 1, ())) if seed is None else seed
+        seeds = [(seed + number) % 2**63 for number in range(len(self.micro_batches))]
         if self.config.Ladv_penalty > 0:
-            draws = self._step_D(report)
+            draws = self._step_D(seeds, report)
         else:
-            draws = [functools.partial(self.forward, batch) for batch in self.micro_batches]
+            draws = [functools.partial(self._seeded, *each) for each in zip(self.micro_batches, seeds, strict=True)]
         self.netD.requires_grad_(False)
         self.optimizer_G.zero_grad()
         for batch, draw in zip(self.micro_batches, draws, strict=True):
@@ -372,21 +375,20 @@ class Zi2ZiModel:
         self._step_G()
         return report
 
-    def _step_D(self, report: dict[str, Tensor]) -> list[Callable[[], tuple[Tensor, Tensor]]]:
+    def _step_D(self, seeds: Sequence[int], report: dict[str, Tensor]) -> list[Callable[[], tuple[Tensor, Tensor]]]:
         """D's optimizer step; returns for each micro-batch what gives once more G's drawing of it, and the encoding."""
         accumulating = len(self.micro_batches) > 1
         self.netD.requires_grad_(True)
         self.optimizer_D.zero_grad()
         draws = []
-        for batch in self.micro_batches:
-            random_state = self.random_state()
+        for batch, seed in zip(self.micro_batches, seeds, strict=True):
             with self._autocast(), averaging(self._averaged_D, batch is self.micro_batches[-1]):
                 with torch.set_grad_enabled(not accumulating):  # accumulating, G is drawn again for its own update
-                    drawn = self.forward(batch)
+                    drawn = self._seeded(batch, seed)
                 d_loss = self.discriminator_loss(batch, drawn[0].detach()) * self._share(batch)
             self.scaler.scale(d_loss).backward()
             report["d_loss"] = report.get("d_loss", 0.0) + d_loss.detach()
-            again = functools.partial(self._redraw, batch, random_state)
+            again = functools.partial(self._redraw, batch, seed)
             draws.append(again if accumulating else functools.partial(tuple, drawn))
         self.scaler.step(self.optimizer_D)
         return draws
@@ -445,8 +447,7 @@ class Zi2ZiModel:
         """All that a training goes on from, in named parts; tensors are those of the model, not copies.
 
         `netG`, `netD` and `shadow` (None without EMA) are state dicts of networks, `optimizer_G`, `optimizer_D` and
-        `scaler` those of torch; `netD_is_trained` is a bool, `ema_num_updates` a number, `random_state` what
-        `random_state` returns.
+        `scaler` those of torch; `netD_is_trained` is a bool, `ema_num_updates` a number.
         """
         return {
             "netG": self.netG.state_dict(),
@@ -457,7 +458,6 @@ class Zi2ZiModel:
             "optimizer_D": self.optimizer_D.state_dict(),
             "scaler": self.scaler.state_dict(),
             "ema_num_updates": self.ema.num_updates if self.ema else 0,
-            "random_state": self.random_state(),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -479,7 +479,6 @@ class Zi2ZiModel:
         self.scaler = self._new_scaler()  # what one remembers of a step that broke off would make the next one fail
         if state.get("scaler") and self.scaler.is_enabled():
             self.scaler.load_state_dict(state["scaler"])
-        self.set_random_state(state["random_state"])
 
     def load_weights(
         self,
@@ -499,34 +498,15 @@ class Zi2ZiModel:
         if self.ema:
             self.ema.shadow.load_state_dict(generator if shadow is None else shadow)
 
-    def random_state(self) -> dict[str, Tensor | None]:
-        """The states of the generators that dropout draws from, by kind of device."""
-        kind = self.device.type
-        return {
-            "cpu": torch.get_rng_state(),
-            "cuda": torch.cuda.get_rng_state(self.device) if kind == "cuda" else None,
-            "mps": torch.mps.get_rng_state() if kind == "mps" else None,
-        }
+    def _seeded(self, batch: Batch, seed: int) -> tuple[Tensor, Tensor]:
+        """Draw a batch as in training; the same seed drops out the same."""
+        torch.manual_seed(seed)
+        return self.forward(batch)
 
-    def set_random_state(self, state: Mapping[str, Tensor | None]) -> None:
-        """Undo what happened since `random_state`; a state of another kind of device is left out."""
-        if state["cpu"] is not None:
-            torch.set_rng_state(state["cpu"])
-        own = state.get(self.device.type)
-        if own is not None and self.device.type == "cuda":
-            torch.cuda.set_rng_state(own, self.device)
-        elif own is not None and self.device.type == "mps":
-            torch.mps.set_rng_state(own)
-
-    def _redraw(self, batch: Batch, random_state: Mapping[str, Tensor | None]) -> tuple[Tensor, Tensor]:
-        """Draw once more what was drawn from `random_state`: same dropout, statistics left alone."""
-        after = self.random_state()
-        try:
-            self.set_random_state(random_state)
-            with frozen_statistics(self.netG):
-                return self.forward(batch)
-        finally:
-            self.set_random_state(after)
+    def _redraw(self, batch: Batch, seed: int) -> tuple[Tensor, Tensor]:
+        """Draw once more what was drawn with this seed, and leave the norms' statistics alone."""
+        with frozen_statistics(self.netG):
+            return self._seeded(batch, seed)
 
     @torch.inference_mode()
     def sample(self, source: Tensor, label: Tensor, weights: str = "auto") -> Tensor:

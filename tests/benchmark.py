@@ -253,7 +253,6 @@ def checkpoints(filters: int, rounds: int) -> list[Row]:
                 "ema_num_updates": 1,
                 "optimizer_G": model.optimizer_G.state_dict(),
                 "optimizer_D": model.optimizer_D.state_dict(),
-                "random_state": model.random_state(),
             },
         }
         timed = {

@@ -253,8 +253,8 @@ class AfterSteps:
     def __call__(self) -> None:
         real, count = Zi2ZiModel.optimize_parameters, itertools.count(1)
 
-        def optimize_parameters(model):
-            return self.spoil(model, real(model), next(count) - self.step)
+        def optimize_parameters(model, seed=None):
+            return self.spoil(model, real(model, seed), next(count) - self.step)
 
         Zi2ZiModel.optimize_parameters = optimize_parameters
 

@@ -63,7 +63,7 @@ def step_fits(model: Zi2ZiModel, pairs: int, several: bool) -> bool:
 
 @contextlib.contextmanager
 def _undone(model: Zi2ZiModel) -> Iterator[None]:
-    """Put back, afterwards, what a step changes: weights, statistics, averages, moments, the scale, and chance."""
+    """Put back, afterwards, what a step changes: weights, statistics, averages, moments, and the scale."""
     before = model.state_dict()
     for name in ("netG", "netD", "shadow"):
         if before[name] is not None:

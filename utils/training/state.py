@@ -22,7 +22,7 @@ def parts_from(state: Mapping[str, Any], step: int, images_seen: int) -> dict[st
     """
     left_out = None if state["netD_is_trained"] else "netD"
     parts = {part: state[name] for part, name in WEIGHTS.items() if state[name] is not None and name != left_out}
-    names = ("optimizer_G", "optimizer_D", "scaler", "ema_num_updates", "random_state")
+    names = ("optimizer_G", "optimizer_D", "scaler", "ema_num_updates")
     parts[checkpoint.STATE] = {"step": step, "images_seen": images_seen, **{name: state[name] for name in names}}
     return parts
 
@@ -91,8 +91,6 @@ def check_parts(model: Zi2ZiModel, parts: Mapping[str, Mapping[str, Any]], folde
         raise UserError(f"checkpoint {path} has a trained discriminator's optimizer, but no discriminator")
     if not scaler_fits(state.get("scaler", {})):
         raise UserError(f"checkpoint {path} has no state of a gradient scaler")
-    if not random_state_fits(state.get("random_state")):
-        raise UserError(f"checkpoint {path} has no random state")
 
 
 def moment_names(optimizer: torch.optim.Optimizer, number: int) -> tuple[str, ...]:
@@ -133,17 +131,3 @@ def scaler_fits(saved: Any) -> bool:
         and saved.keys() == expected.keys()
         and all(type(saved[name]) is type(value) and 0 <= saved[name] < 2**63 for name, value in expected.items())
     )
-
-
-def random_state_fits(saved: Any) -> bool:
-    """Whether what was read from a file is a random state."""
-    if not isinstance(saved, dict) or not saved.keys() >= {"cpu", "cuda"}:
-        return False
-    try:
-        torch.Generator().set_state(saved["cpu"])
-        for kind, backend in (("cuda", torch.cuda), ("mps", torch.backends.mps)):
-            if saved.get(kind) is not None and backend.is_available():
-                torch.Generator(kind).set_state(saved[kind])
-    except (RuntimeError, TypeError):
-        return False
-    return True

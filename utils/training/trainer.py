@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
 
 from model import Zi2ZiModel
@@ -55,7 +56,6 @@ class Trainer:
         self.step = 0
         self.images_seen = 0
         self.images_per_step = options.batch_size * options.accum_steps
-        self._random_state: dict[str, Any] | None = None
 
     # ------------------------------------------------------------------------ how long
 
@@ -103,7 +103,6 @@ class Trainer:
             logger.info(self.end_line())
             progress = stack.enter_context(Progress(self._images_at(total), self.images_seen, "training"))
             batches = stack.enter_context(self._batches())
-            self._prepare_chance()
             self._distribute()
             schedule, watch, end = Schedule(self.options), SaturationWatch(), None
             while end is None:
@@ -141,13 +140,6 @@ class Trainer:
         if self.ranks.count > 1:
             self.model.distribute(self.ranks.wrap, self.ranks.rank, self.ranks.count, self.ranks.add_up)
 
-    def _prepare_chance(self) -> None:
-        """Go on with the chance of the checkpoint; a further process has one of its own, lest all drop out alike."""
-        if self._random_state is not None:
-            self.model.set_random_state(self._random_state)
-        if not self.ranks.is_main:
-            torch.manual_seed(hash((self.options.random_seed, self.step, self.ranks.rank)) % 2**63)
-
     def _batches(self) -> contextlib.AbstractContextManager[Iterator[Batch | UserError]]:
         seed, ranks = self.options.random_seed, self.ranks
         sampler = ResumableSampler(
@@ -165,7 +157,7 @@ class Trainer:
         self.model.set_learning_rate(factor)
         source, target = (to_float(self.model.moved(image), self.options.input_nc) for image in images)
         self.model.set_input(label, source, target)
-        losses = self.model.optimize_parameters()
+        losses = self.model.optimize_parameters(step_seed(self.options.random_seed, self.step, self.ranks.rank))
         self.step += 1
         self.images_seen += self.images_per_step
         log.add(self.step, epoch, self.options.lr * factor, losses)
@@ -253,7 +245,7 @@ class Trainer:
         checkpoint.save_checkpoint(self.paths.checkpoint, self.step, parts)
 
     def load(self, parts: Mapping[str, Mapping[str, Any]], step: int) -> None:
-        """Go back to a checkpoint: weights, optimizers, shadow, random state, place in the data.
+        """Go back to a checkpoint: weights, optimizers, shadow, place in the data.
 
         `parts` is what `checkpoint.read_step` returned for `step`. All of it is taken over, or nothing.
 
@@ -264,7 +256,6 @@ class Trainer:
         state = state_from(parts)
         self.model.load_state_dict(state)
         self.step, self.images_seen = step, state["images_seen"]
-        self._random_state = state["random_state"]
 
     def start_from(self, pretrained: Pretrained, step: int) -> None:
         """Take over weights, with a fresh optimizer, and count on from `step`.
@@ -284,3 +275,12 @@ class Trainer:
 def learning_rate_factor(epoch: float, schedule: int) -> float:
     """Half after every `schedule` epochs, without a floor that could raise the rate again; 0: constant."""
     return 0.5 ** (int(epoch) // schedule) if schedule else 1.0
+
+
+def step_seed(seed: int, step: int, rank: int) -> int:
+    """The seed of what a process drops out in the step that follows `step`, of 63 bits.
+
+    It depends on these three alone, so that nothing of it has to be saved for a run to go on as it would have (as in
+    EDM2, Karras et al., 2024).
+    """
+    return int(np.random.SeedSequence((seed, step, rank)).generate_state(1, np.uint64)[0] >> 1)
