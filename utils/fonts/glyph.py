@@ -1,7 +1,6 @@
 """Outlines as a font's tables hold them."""
 
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +8,7 @@ from fontTools.misc.psCharStrings import T2CharString
 from fontTools.pens.boundsPen import BoundsPen
 from fontTools.pens.cu2quPen import Cu2QuPen
 from fontTools.pens.recordingPen import RecordingPen
+from fontTools.pens.reverseContourPen import ReverseContourPen
 from fontTools.pens.t2CharStringPen import T2CharStringPen
 from fontTools.pens.ttGlyphPen import TTGlyphPen
 
@@ -66,28 +66,5 @@ def charstring(glyph: OutlinedGlyph, private: Any, default_width: int, nominal_w
     """A Type 2 charstring; its outline turns the other way round than in TrueType."""
     width = None if glyph.advance == default_width and private is not None else glyph.advance - nominal_width
     pen = T2CharStringPen(width, None)
-    for contour in _contours(glyph.calls):
-        for operator, points in reversed_contour(contour):
-            getattr(pen, operator)(*points)
+    glyph.draw(ReverseContourPen(pen))
     return pen.getCharString(private)
-
-
-def _contours(calls: list[tuple[str, tuple]]) -> Iterable[list[tuple[str, tuple]]]:
-    contour = []
-    for call in calls:
-        contour.append(call)
-        if call[0] == "closePath":
-            yield contour
-            contour = []
-
-
-def reversed_contour(contour: list[tuple[str, tuple]]) -> list[tuple[str, tuple]]:
-    """The same closed contour, walked the other way round from the same start."""
-    start = contour[0][1][0]
-    ends = [start, *(points[-1] for operator, points in contour[1:] if operator != "closePath")]
-    turned: list[tuple[str, tuple]] = [("moveTo", (ends[-1],))]
-    for number in range(len(ends) - 1, 0, -1):
-        operator, points = contour[number]
-        turned.append((operator, (*reversed(points[:-1]), ends[number - 1])))
-    turned.append(("closePath", ()))
-    return turned
