@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 NORM_TYPES = ("batch", "instance")
 UP_MODES = ("conv", "upsample", "pixelshuffle")
@@ -217,14 +218,14 @@ def fold_norms(net: nn.Module) -> None:
 def _fold(conv: nn.Conv2d | nn.ConvTranspose2d, norm: nn.BatchNorm2d) -> None:
     if norm.running_mean is None or norm.running_var is None:
         raise ValueError("a norm without running statistics can't be folded")
-    scale = norm.weight * (norm.running_var + norm.eps).rsqrt()
-    shift = norm.bias - norm.running_mean * scale
+    statistics = (norm.running_mean, norm.running_var, norm.weight, norm.bias)
     if isinstance(conv, PixelShuffleConv2d):  # four neighbouring channels become one of the norm's
-        scale, shift = (values.repeat_interleave(4) for values in (scale, shift))
-    shape = (1, -1, 1, 1) if isinstance(conv, nn.ConvTranspose2d) else (-1, 1, 1, 1)
-    conv.weight.mul_(scale.reshape(shape))
-    bias = shift if conv.bias is None else shift + conv.bias * scale
-    conv.bias = nn.Parameter(bias, requires_grad=False)
+        statistics = tuple(values.repeat_interleave(4) for values in statistics)
+    mean, variance, weight, bias = statistics
+    transposed = isinstance(conv, nn.ConvTranspose2d)
+    conv.weight, conv.bias = fuse_conv_bn_weights(
+        conv.weight, conv.bias, mean, variance, norm.eps, weight, bias, transpose=transposed
+    )
 
 
 @torch.no_grad()
