@@ -188,7 +188,7 @@ def with_labels(options: TrainOptions, count: int) -> TrainOptions:
     Raises:
         UserError: when it has no room for them.
     """
-    room = options.embedding_num or count
+    room = count if options.embedding_num is None else options.embedding_num
     if room < count:
         raise UserError(f"--embedding_num {room} has no room for {count} labels")
     return replace(options, embedding_num=room)
