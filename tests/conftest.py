@@ -1,4 +1,4 @@
-"""What the tests share: few threads, a tiny model, a batch for it, and a tiny trained experiment."""
+"""What the tests share: few threads, a tiny trained experiment, and which tests take long."""
 
 import os
 from pathlib import Path
@@ -8,52 +8,10 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # also of the processes that are 
 import pytest
 import torch
 
-import train
-from model import Zi2ZiConfig, Zi2ZiModel
+from tests.helpers.scripts import run_train
 
 torch.set_num_threads(1)
-# They send signals and set limits that only POSIX systems have.
-POSIX_TESTS = ["test_faults.py", "test_damage.py", "test_hostile.py", "test_hostile_text.py"]
-collect_ignore = POSIX_TESTS if os.name == "nt" else []
-
-TINY = {"image_size": 64, "ngf": 4, "ndf": 2, "embedding_num": 3, "embedding_dim": 8}
-SIZES = [
-    "--image_size",
-    "64",
-    "--ngf",
-    "4",
-    "--ndf",
-    "2",
-    "--embedding_dim",
-    "8",
-    "--batch_size",
-    "2",
-    "--gpu_ids",
-    "-1",
-]
-# All that there is takes part in the training.
-TINY_FLAGS = [*SIZES, "--dropout", "0.5", "--Ladv_penalty", "1", "--Lconst_penalty", "15"]
-
-
-def tiny_model(dtype: torch.dtype = torch.float32, seed: int = 0, **changes) -> Zi2ZiModel:
-    """A model of a few thousand weights, seeded."""
-    torch.manual_seed(seed)
-    model = Zi2ZiModel(Zi2ZiConfig(**TINY | changes))
-    model.netG.to(dtype)
-    model.netD.to(dtype)
-    return model
-
-
-def tiny_batch(count: int = 4, channels: int = 1, dtype: torch.dtype = torch.float32, seed: int = 1):
-    """label, source, target of random images."""
-    generator = torch.Generator().manual_seed(seed)
-    images = torch.rand(2, count, channels, 64, 64, generator=generator, dtype=dtype) * 2 - 1
-    return torch.arange(count) % 3, images[0], images[1]
-
-
-def run_train(folder: Path, *flags: object) -> int:
-    """train.main with tiny sizes in `folder`."""
-    return train.main([*TINY_FLAGS, "--experiment_dir", str(folder), *map(str, flags)])
+RUNS = Path(__file__).parent / "runs"
 
 
 @pytest.fixture(scope="session")
@@ -62,3 +20,10 @@ def trained(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("trained") / "run"
     assert run_train(folder, "--g_blur", "--max_steps", 12, "--checkpoint_steps", 6, "--sample_steps", 6) == 0
     return folder
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What runs the scripts at length, kills them and feeds them damaged files is slow."""
+    for item in items:
+        if RUNS in item.path.parents:
+            item.add_marker("slow")
