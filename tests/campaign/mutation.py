@@ -27,7 +27,7 @@ from utils.training.log import LossLog
 from utils.training.recorded import check_recorded
 from utils.training.report import plot_losses
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).parent.parent
 INTERESTING = (0, 1, 0x7F, 0x80, 0xFF, 0x7FFF, 0x8000, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF)
 TEXTS = [  # inserted into text
     "\ufeff",
