@@ -23,7 +23,7 @@ TYPOGRAPHIC_FLAG = re.compile(r"^[‐-―−]+-*(?=[A-Za-z])")
 
 
 class Kept(Enum):
-    """What becomes of a flag's value when the training that it was given to goes on."""
+    """What becomes of a flag's value when its training is resumed."""
 
     FREE = auto()  # recorded; another value may be given
     FIXED = auto()  # recorded; the checkpoint is what it says

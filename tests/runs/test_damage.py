@@ -72,9 +72,9 @@ def test_resuming_passes_over_a_damaged_checkpoint(trained, tmp_path, capsys, pa
     assert "12" in error
     assert run_train(folder, "--resume", "latest", "--max_steps", 7) == 0
     said = capsys.readouterr().out
-    assert "going on from step 6" in said
+    assert "resuming from step 6" in said
     if (part, damage) != ("state", "missing"):  # without it there is no step
-        assert "step 12 is passed over" in said
+        assert "step 12 is skipped" in said
     assert steps_of(folder) == [6, 7]
     assert list(folder.glob("checkpoint/after_6/12_*"))
 
@@ -123,7 +123,7 @@ def test_a_kill_while_later_checkpoints_are_set_aside(trained, tmp_path, change)
     "error", [OSError(errno.EIO, "Input/output error"), RuntimeError("can't allocate memory"), MemoryError()]
 )
 def test_a_disk_or_memory_that_fails_in_reading_is_not_taken_for_damage(trained, tmp_path, monkeypatch, capsys, error):
-    """Else a good checkpoint would be passed over, and the run would go back."""
+    """Else a good checkpoint would be skipped, and the run would go back."""
     folder = shutil.copytree(trained, tmp_path / "run")
     real = torch.load
 
@@ -136,7 +136,7 @@ def test_a_disk_or_memory_that_fails_in_reading_is_not_taken_for_damage(trained,
     assert run_train(folder, "--resume", "latest", "--max_steps", 13) == 1
     said = capsys.readouterr()
     assert said.err.count("\n") == 1
-    assert "passed over" not in said.out
+    assert "is skipped" not in said.out
     assert steps_of(folder) == [6, 12]
 
 

@@ -94,7 +94,7 @@ def test_a_run_goes_on_in_another_number_of_processes(tmp_path):
     assert run_train(mixed, *FLAGS[len(TINY_FLAGS) :], "--resume", "latest", "--max_steps", 6) == 0
     resume = ["--experiment_dir", back, "--resume", "latest", "--max_steps", 6]
     out, _ = both(ROOT / "train.py", *FLAGS, *resume, cwd=tmp_path)
-    assert out.count("going on from step 3") == 1
+    assert out.count("resuming from step 3") == 1
     for folder in (mixed, back):
         for found, expected in zip(losses_of(folder), losses_of(alone), strict=True):
             assert found == pytest.approx(expected, rel=5e-3)

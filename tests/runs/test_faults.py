@@ -84,7 +84,7 @@ def test_a_kill_within_the_writing_of_a_checkpoint(two_steps, tmp_path, change):
     assert run_infer(folder, "--src_txt", "國", "--infer_dir", tmp_path / "drawn") == 0
     done = train_child(folder, *flags).wait()
     assert done.code == 0, done.err
-    assert f"going on from step {newest}" in done.out or "finished" in done.out
+    assert f"resuming from step {newest}" in done.out or "finished" in done.out
     assert not strays(folder)
     assert all(step in steps_of(folder) for step in checkpoint.all_steps(folder / "checkpoint"))
 

@@ -109,7 +109,7 @@ def test_weights_that_claim_to_be_large_cost_nothing(trained, tmp_path):
     large = run_child("infer.py", *flags, folder=tmp_path / "said")
     assert "does not fit" in large.err
     resumed = run_child("train.py", *flags[:4], "--resume", "latest", folder=tmp_path / "said")
-    assert "is passed over" in resumed.out
+    assert "is skipped" in resumed.out
     for result in (packed, large, resumed):
         assert result.code == 2
         assert judge(result) is None
@@ -134,7 +134,7 @@ def test_what_is_no_state_file_is_no_hang(trained, tmp_path, make):
     assert (drawn.code, drawn.err) == (0, "")
     done = run_child("train.py", *flags, "--resume", "latest", "--max_steps", 13, folder=tmp_path / "said")
     assert done.code == 0
-    assert "going on from step 12" in done.out
+    assert "resuming from step 12" in done.out
     assert max(drawn.seconds, done.seconds) < 10
 
 

@@ -103,7 +103,7 @@ def test_resuming_goes_on_counting(tmp_path, trained, capsys):
     folder = shutil.copytree(trained, tmp_path / "run")
     assert run_train(folder, "--resume", "latest", "--max_steps", 14, "--lr", 0.0005) == 0
     said = capsys.readouterr().out
-    assert "going on from step 12" in said
+    assert "resuming from step 12" in said
     assert "--lr 0.0005 from here on, 0.001 before" in said
     assert [int(line.split(",")[0]) for line in (folder / "losses.csv").read_text().split()[1:]] == list(range(1, 15))
     assert run_train(folder, "--resume", "latest", "--max_steps", 14) == 0
@@ -124,7 +124,7 @@ def test_of_older_steps_what_is_drawn_with_is_left(tmp_path, trained, capsys):
     capsys.readouterr()
     assert run_train(folder, "--resume", older, "--max_steps", 16) == 2
     said = capsys.readouterr().err
-    assert f"of step {older} only weights are left: a training goes on from [14, 15]; --fine_tune " in said
+    assert f"of step {older} only weights are left: training can resume from [14, 15]; --fine_tune " in said
     assert f"{older}_net_G_EMA.pth starts a new one from them" in said
     if best != 13:
         flags = ["--experiment_dir", str(folder), "--gpu_ids", "-1", "--resume", "13", "--src_txt", "國的"]
@@ -173,8 +173,8 @@ def test_a_damaged_checkpoint_is_passed_over(tmp_path, trained, capsys):
     (folder / "checkpoint" / "12_net_D.pth").write_bytes(b"PK damaged")
     assert run_train(folder, "--resume", "latest", "--max_steps", 7) == 0
     said = capsys.readouterr().out
-    assert "step 12 is passed over" in said
-    assert "going on from step 6" in said
+    assert "step 12 is skipped" in said
+    assert "resuming from step 6" in said
 
 
 def test_fonts_that_moved_are_found_by_their_flags(tmp_path, capsys):

@@ -318,7 +318,7 @@ def open_recorded_font(record: dict[str, Any], spec: str | None = None) -> Glyph
     """As `open_recorded`, for a font."""
     font = _checked(lambda: GlyphRenderer(spec or record["spec"], Placement(**record["placement"])), record)
     if "em_bottom" not in record:
-        font.take_placeholders_for_glyphs()  # an older experiment was trained on them, and goes on as it is
+        font.take_placeholders_for_glyphs()  # an older experiment was trained on them, and stays as it is
     return font
 
 

@@ -139,7 +139,7 @@ def training_batches(
         if num_workers and has_died(batches._workers):
             raise Failure(
                 "a process that renders glyphs was killed, perhaps for want of memory: "
-                "go on with --resume latest --num_workers 0"
+                "continue with --resume latest --num_workers 0"
             ) from error
         raise
     finally:

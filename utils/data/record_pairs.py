@@ -155,7 +155,7 @@ class RecordData(PairData):
         return set(self._showing(choose_validation([self._sources[key] for key in self.train_keys], ratio, seed)))
 
     def _check(self, which: int, file: Records, digest: Any) -> None:
-        """Read every picture once: what is damaged is found before the training, not in its middle."""
+        """Read every picture once: damage is found before the training, not in the middle of it."""
         sign = -1 if which else 1
         self.dropped |= {sign * number: reason for number, reason in file.dropped.items()}
         bar = tqdm(file.numbers, desc=f"reading {file.path.name}", unit="pair", disable=None, leave=False)

@@ -168,7 +168,7 @@ def folder_aside(folder: Path, step: int, files: Iterable[Path]) -> Path:
 
 
 def set_aside(files: Iterable[Path], aside: Path) -> None:
-    """Move checkpoint files out of the way of a run that goes on from an earlier step.
+    """Move checkpoint files out of the way of a run that resumes from an earlier step.
 
     Left where they are they would pass for the newest, and push the checkpoints of that run out.
     """
@@ -197,7 +197,7 @@ def newest_fitting(
 ) -> dict[str, dict[str, Any]]:
     """The parts of the newest of `steps` that can be read and that `check` raises no UserError for.
 
-    Says which steps are passed over.
+    Says which steps are skipped.
 
     Raises:
         UserError: when there is none; when there is but one, with what is wrong with it.
@@ -210,7 +210,7 @@ def newest_fitting(
         except UserError as error:
             if len(newest_first) == 1:
                 raise
-            logger.info(f"step {step} is passed over: {error}")
+            logger.info(f"step {step} is skipped: {error}")
             continue
         return parts
-    raise UserError(f"no checkpoint in {folder} can be gone on from")
+    raise UserError(f"no checkpoint in {folder} can be resumed")

@@ -14,7 +14,7 @@ LONGEST_LINE = 10_000  # characters of losses.csv; a longer one is damaged
 
 
 class StepTable:
-    """A .csv file with one row a step, the step in the first column, appended to while a run goes on.
+    """A .csv file with one row a step, the step in the first column, appended to during a run.
 
     A table opened at step n keeps the rows up to n and drops what a lost run wrote after it, and what is
     damaged. `kept` is how many there are.

@@ -37,7 +37,7 @@ class Weights:
 
 
 def find_weights(folder: Path, resume: str, kind: str) -> Weights:
-    """The generator of step `resume` (or `latest`) in a checkpoint folder; says what is passed over.
+    """The generator of step `resume` (or `latest`) in a checkpoint folder; says what is skipped.
 
     `kind` is `ema`, `raw`, or `auto`: EMA weights, or the raw ones where there are none.
 
@@ -68,7 +68,7 @@ def find_kinds(
             continue
         if latest and complete:
             cut = sorted((step for step in present if step > max(complete)), reverse=True)
-            said += [f"step {step} is passed over: its write was cut, or goes on" for step in cut]
+            said += [f"step {step} is skipped: its writing was cut off, or is still going on" for step in cut]
         for step in sorted(complete or present, reverse=True) if latest else [int(resume)]:
             found = [_read_kind(folder, step, kind, said, latest, check) for kind in kinds]
             if None not in found:
@@ -116,7 +116,7 @@ def _read_kind(
         except UserError as error:
             if not lenient:
                 raise
-            said.append(f"passed over: {error}")
+            said.append(f"skipped: {error}")
             continue
         has_ema = checkpoint.part_path(folder, step, checkpoint.EMA_GENERATOR).is_file()
         if kind == "auto" and found.kind == "raw" and not has_ema:

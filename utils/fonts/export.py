@@ -132,7 +132,7 @@ def is_same_file(path: Path, spec: str) -> bool:
 
 
 def choose_names(options: ExportOptions, out: Path, base: Base | None) -> Names | None:
-    """What the font is to say of itself; None where it goes on saying what the base says.
+    """What the font is to say of itself; None where it keeps the names of the base.
 
     Raises:
         UserError: when it can't be said, or would be left out.

@@ -1,4 +1,4 @@
-"""Outlines of many drawings: traced by all cores, kept in a file so that a run that was stopped goes on."""
+"""Outlines of many drawings: traced by all cores, kept in a file so that a run that was stopped can continue."""
 
 import contextlib
 import hashlib

@@ -60,7 +60,7 @@ def resolve_options(
     """Choose every value: flag, checkpoint, data, recipe, small default where it applies, machine, default.
 
     The first of these that knows a value gives it. `given` is what `with_implied` returns, `config` that of the run
-    that goes on, `architecture` that of the weights a new run starts from, `amp` the precision that suits the device.
+    that is resumed, `architecture` that of the weights a new run starts from, `amp` the precision that suits the device.
 
     Raises:
         UserError: for values that contradict each other.
@@ -145,7 +145,7 @@ def choose_data(given: Given, paths: Paths, pretrained: bool) -> dict[str, Any]:
     if data_dir and given.get("charset"):
         raise UserError(f"--charset needs fonts: the pictures of {data_dir} have no names")
     if not data_dir and pretrained:
-        raise UserError("what shall the weights be trained on? give --src_font and --dst_font, or --data_dir")
+        raise UserError("which data should the weights be trained on? give --src_font and --dst_font, or --data_dir")
     return {"data_dir": data_dir} if data_dir else BUNDLED_FONTS
 
 
@@ -179,7 +179,7 @@ def amp_line(options: TrainOptions, device_type: str) -> str | None:
     """The line that says that a processor trains in another precision than it always did."""
     if device_type != "cpu" or options.amp == "off" or "amp" not in options.of_machine:
         return None
-    return f"this processor has units for {options.amp}: training uses them (--amp off: float32 throughout)"
+    return f"training in {options.amp}, which this processor has units for (--amp off trains in float32)"
 
 
 def with_labels(options: TrainOptions, count: int) -> TrainOptions:

@@ -106,7 +106,7 @@ def read_pretrained(
 ) -> Pretrained:
     """Read the weights of an experiment, of a folder from an earlier port, or a single generator file.
 
-    `kind` is as in `find_weights`. Says what is passed over or assumed.
+    `kind` is as in `find_weights`. Says what is skipped or assumed.
 
     Raises:
         UserError: when there are none that can be read.

@@ -1,4 +1,4 @@
-"""How good the drawings are while a run goes on: quality.csv, the best step, and when nothing gets better."""
+"""How good the drawings are during a run: quality.csv, the best step, and when to stop."""
 
 import contextlib
 import copy
@@ -128,7 +128,7 @@ class Scorer:
         times = stale(self.rows)
         if times == (early_stop or STALE):
             best = best_step(self.rows, self.rows)
-            logger.info(f"the validation characters have not got better since step {best}, scored {times} times")
+            logger.info(f"no improvement on the validation characters since step {best}, in {times} scores")
 
     def write_report(self, step: int) -> None:
         """Score the held-out characters at the end, with the newest weights and with the best, and write report.md."""

@@ -1,4 +1,4 @@
-"""What config.json has recorded of a run's flags, and what changes when it goes on."""
+"""What config.json has recorded of a run's flags, and what changes when it is resumed."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -24,7 +24,7 @@ OF_MACHINE = ("num_workers", "amp", "sample_steps", "checkpoint_minutes")
 
 
 def replaced_lengths(given: Mapping[str, Any], saved: Mapping[str, Any]) -> list[str]:
-    """The names of the recorded lengths of a run that the length given now takes the place of.
+    """The names of the recorded lengths of a run that the length given now replaces.
 
     The number of steps that --max_minutes came to stays where the same minutes are given again.
     """
@@ -82,7 +82,7 @@ def changes_on_resume(given: Mapping[str, Any], options: TrainOptions, config: M
                 f"leave the flag out, or start another experiment"
             )
     lengths = " ".join(as_given(name, given[name]) for name in LENGTHS if name in given)
-    lines = [f"{lengths} takes the place of {as_given(name, saved[name])}" for name in replaced_lengths(given, saved)]
+    lines = [f"{lengths} replaces {as_given(name, saved[name])}" for name in replaced_lengths(given, saved)]
     machine = [name for name in chosen_by_machine(saved) if name not in given]
     changed += [name for name in machine if getattr(options, name) != saved[name]]
     return lines + [

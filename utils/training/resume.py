@@ -1,4 +1,4 @@
-"""What a training goes on from, and what it sets aside or deletes."""
+"""What a training starts from, and what it sets aside or deletes."""
 
 import logging
 from collections.abc import Mapping
@@ -21,11 +21,11 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Origin:
-    """What a training goes on from: steps of its own, or the weights of another one; neither, when it is new."""
+    """What a training starts from: steps of its own, or the weights of another one; neither, when it is new."""
 
     steps: list[int]
     pretrained: Pretrained | None
-    config: dict[str, Any] | None  # of the run that goes on
+    config: dict[str, Any] | None  # of the run that is resumed
 
     @property
     def architecture(self) -> Mapping[str, Any]:
@@ -69,7 +69,7 @@ def find_resume_steps(resume: str | None, overwrite: bool, paths: Paths) -> list
     if resume is None:
         if steps and not overwrite:
             raise UserError(
-                f"{paths.root} has a checkpoint at step {steps[-1]}: --resume latest goes on, --overwrite starts anew"
+                f"{paths.root} has a checkpoint at step {steps[-1]}: --resume latest continues, --overwrite starts over"
             )
         return []
     if overwrite:
@@ -82,7 +82,7 @@ def find_resume_steps(resume: str | None, overwrite: bool, paths: Paths) -> list
     if step not in steps and step in checkpoint.drawable_steps(paths.checkpoint):
         path = checkpoint.drawable_path(paths.checkpoint, step)
         raise UserError(
-            f"of step {step} only weights are left: a training goes on from {steps or 'no step'}; "
+            f"of step {step} only weights are left: training can resume from {steps or 'no step'}; "
             f"--fine_tune {path} starts a new one from them"
         )
     if step not in steps:
@@ -102,8 +102,8 @@ def find_pretrained(given: Mapping[str, Any], resume: str | None, paths: Paths) 
     foreign = foreign_steps(paths)
     if foreign and resume is None and not given.get("overwrite"):
         raise UserError(
-            f"{paths.root} has weights of step {foreign[-1]}: --resume {foreign[-1]} goes on from them, "
-            "--overwrite starts anew"
+            f"{paths.root} has weights of step {foreign[-1]}: --resume {foreign[-1]} continues from them, "
+            "--overwrite starts over"
         )
     if resume and foreign:
         if fine_tune:
@@ -133,7 +133,7 @@ def read_foreign(paths: Paths, resume: str, steps: list[int], image_size: int | 
     found = read_pretrained(paths.root, resume, kind, image_size)
     later = [step for step in steps if step > found.step]
     if later and folder == paths.checkpoint:
-        raise UserError(f"{folder} has later weights, of step {later[0]}, to be written over: move them away")
+        raise UserError(f"{folder} has later weights, of step {later[0]}, that would be overwritten: move them away")
     return found
 
 

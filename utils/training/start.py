@@ -71,7 +71,7 @@ def dry_run(given: Mapping[str, Any]) -> int:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a training would be: its flags, what it goes on from, its data."""
+    """What a training would be: its flags, what it starts from, its data."""
 
     paths: Paths
     origin: Origin
@@ -227,7 +227,7 @@ def say_validation(plan: Plan) -> None:
     """Say how many characters choose the best checkpoint."""
     count = len(plan.data.validation_keys(plan.options.val_ratio, plan.options.random_seed))
     if count:
-        logger.info(f"{count} of these choose the best checkpoint, and are not trained on")
+        logger.info(f"{count} of these are for validation: they choose the best checkpoint, and are not trained on")
 
 
 def go_on(trainer: Trainer, plan: Plan, parts: dict[str, dict[str, Any]], asked: bool) -> None:
@@ -239,13 +239,13 @@ def go_on(trainer: Trainer, plan: Plan, parts: dict[str, dict[str, Any]], asked:
     pretrained, options = plan.pretrained, plan.options
     known = checkpoint.DISCRIMINATOR in parts or (pretrained is not None and pretrained.discriminator is not None)
     if options.Ladv_penalty and (parts or pretrained) and not known:
-        logger.info("there is no trained discriminator: it starts from its seed")
+        logger.info("there is no trained discriminator: it starts untrained")
     if pretrained:
         trainer.start_from(pretrained, step=0 if options.fine_tune else pretrained.step)
         where = f"from the weights alone of {pretrained.path}, with a fresh optimizer"
         logger.info(f"starting at step {trainer.step} {where}")
     elif parts:
         trainer.load(parts, parts[checkpoint.STATE]["step"])
-        logger.info(f"going on from step {trainer.step}")
+        logger.info(f"resuming from step {trainer.step}")
     elif asked:
         logger.info(f"nothing to resume in {plan.paths.root}: starting at step 0")

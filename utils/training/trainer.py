@@ -133,7 +133,7 @@ class Trainer:
         if not self.ranks.most(int(enough)):
             return False
         stopped = f"this run has stopped by --early_stop {self.options.early_stop}"
-        logger.info(f"step {self.step}: {stopped}; --early_stop 0 goes on")
+        logger.info(f"step {self.step}: {stopped}; --early_stop 0 continues")
         return True
 
     def _distribute(self) -> None:
@@ -177,7 +177,7 @@ class Trainer:
         end = None
         if number:
             signals.received = number  # by whichever process
-            logger.info("stopping: a checkpoint is saved first; another signal leaves at once")
+            logger.info("stopping: saving a checkpoint first; another signal stops at once")
             end = End.SIGNAL
         elif due & Due.ENOUGH:
             end = End.ENOUGH

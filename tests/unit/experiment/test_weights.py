@@ -174,7 +174,7 @@ def test_training_goes_on_from_an_earlier_port(where, tmp_path, capsys):
     before, _ = small_port(root / where)
     flags = ["--experiment_dir", str(root), *map(str, SMALL_PORT), "--keep_checkpoints", "1", "--val_ratio", "0"]
     assert train.main([*flags, "--max_steps", "102"]) == 2
-    assert "--resume 100 goes on from them" in capsys.readouterr().err
+    assert "--resume 100 continues from them" in capsys.readouterr().err
     steps = ["--resume", "100", "--max_steps", "103", "--checkpoint_steps", "1", "--lr", "1e-9", "--dropout", "0"]
     assert train.main([*flags, *steps]) == 0
     said = capsys.readouterr().out
@@ -186,7 +186,7 @@ def test_training_goes_on_from_an_earlier_port(where, tmp_path, capsys):
             torch.testing.assert_close(after[key], before[key], atol=1e-6, rtol=0)
     assert (root / where / "100_net_G.pth").is_file(), "retention is for this program's own checkpoints"
     assert train.main([*flags, "--resume", "latest", "--max_steps", "104"]) == 0
-    assert "going on from step 103" in capsys.readouterr().out
+    assert "resuming from step 103" in capsys.readouterr().out
 
 
 def test_weights_from_elsewhere_are_not_trained_on_the_bundled_fonts(tmp_path, taught, capsys):

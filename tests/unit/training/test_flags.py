@@ -175,7 +175,7 @@ def test_without_an_adversarial_loss_the_discriminator_stays_as_it_is(made, tmp_
     assert (tmp_path / "losses.csv").read_text().splitlines()[0] == "step,epoch,lr,g_loss,l1_loss"
     capsys.readouterr()
     assert train.main([*flags, "--resume", "latest", "--max_steps", "3", "--Ladv_penalty", "1"]) == 0
-    assert "there is no trained discriminator: it starts from its seed" in capsys.readouterr().out
+    assert "there is no trained discriminator: it starts untrained" in capsys.readouterr().out
     third = torch.load(tmp_path / "checkpoint/3_net_D.pth", weights_only=True)
     torch.manual_seed(train_flags.DEFAULTS["random_seed"])
     model = read_config(Paths(tmp_path))["model"]
@@ -363,8 +363,8 @@ def test_a_length_that_is_given_takes_the_place_of_others(made, tmp_path, given,
     if config:
         lengths = ("epoch", "max_steps", "max_minutes")
         replaced = [name for name, value in zip(lengths, expected, strict=True) if value is None and name in saved]
-        said = [line for line in recorded.changes_on_resume(flags, found, config) if "takes the place of" in line]
-        assert said == [f"{given} takes the place of --{name} {saved[name]}" for name in replaced]
+        said = [line for line in recorded.changes_on_resume(flags, found, config) if "replaces" in line]
+        assert said == [f"{given} replaces --{name} {saved[name]}" for name in replaced]
 
 
 @pytest.mark.slow

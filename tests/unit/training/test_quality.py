@@ -106,7 +106,7 @@ def test_the_best_checkpoint_outlives_the_newest(trained, tmp_path, capsys, monk
     assert run_infer(folder, "--resume", "best", "--src_txt", character, "--infer_dir", tmp_path / "out") == 0
     assert "6_net_G_EMA.pth" in capsys.readouterr().out
     assert run_train(folder, "--resume", "best", "--max_steps", 7) == 2
-    assert "of step 6 only weights are left: a training goes on from [16]" in capsys.readouterr().err
+    assert "of step 6 only weights are left: training can resume from [16]" in capsys.readouterr().err
 
 
 @pytest.mark.slow
@@ -118,7 +118,7 @@ def test_a_training_goes_on_from_the_best_while_it_is_whole(trained, tmp_path, c
     best[header.split(",").index("validation_EMA_l1")] = "0.001"
     path.write_text("\n".join([header, ",".join(best), second]) + "\n")
     assert run_train(folder, "--resume", "best", "--max_steps", 7) == 0
-    assert "going on from step 6" in capsys.readouterr().out
+    assert "resuming from step 6" in capsys.readouterr().out
     assert (folder / "checkpoint" / "after_6" / "quality_to_12.csv").is_file()
     assert list(read_quality(path)) == [6, 7]
 
@@ -167,7 +167,7 @@ def test_early_stop_ends_a_run_that_gets_no_better(tmp_path, monkeypatch, capsys
     flags = ["--lr", 1e-30, "--ema_decay", 0, "--norm_type", "instance", "--sample_steps", 2, "--early_stop", 3]
     assert run_train(folder, *flags, "--max_steps", 50) == 0
     said = capsys.readouterr().out
-    assert "not got better since step 2, scored 3 times" in said
+    assert "no improvement on the validation characters since step 2, in 3 scores" in said
     assert checkpoint.steps_with(folder / "checkpoint", checkpoint.STATE) == [9]
     assert (folder / "report.md").is_file()
     assert run_train(folder, "--resume", "latest") == 0
