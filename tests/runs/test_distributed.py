@@ -138,7 +138,7 @@ def test_a_signal_saves_one_checkpoint_of_both(tmp_path):
     wait_for_a_step(root)
     process.send_signal(signal.SIGTERM)
     out, err = process.communicate(timeout=60)
-    assert "stopping: a checkpoint is saved first" in out, err
+    assert "stopping: saving a checkpoint first" in out, err
     step = int(losses_of(root)[-1]["step"])
     assert (root / "checkpoint" / f"{step}_state.pth").is_file()
 
