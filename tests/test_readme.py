@@ -26,7 +26,7 @@ PARSERS = {
 
 
 TABLES = (TRAIN, DRAW, prepare.PACK, prepare.UNPACK, EXPORT, specimen.SPECIMEN)
-# Flags of earlier ports, of torchrun and pip, and of the studies.
+# --help itself, and flags of earlier ports, of torchrun and pip, and of the studies.
 FOREIGN = {
     "--averages",
     "--canvas_size",
@@ -42,6 +42,7 @@ FOREIGN = {
     "--final",
     "--flip_labels",
     "--from_txt",
+    "--help",
     "--generate_filename_mode",
     "--index-url",
     "--inst_norm",
@@ -62,6 +63,13 @@ FOREIGN = {
     "--type_file",
     "--what",
 }
+
+
+MOST_LINES = 400
+
+
+def test_a_readme_is_read_in_one_sitting():
+    assert max(len(text.splitlines()) for text in (README, CHINESE)) <= MOST_LINES
 
 
 def test_every_flag_that_is_mentioned_exists():
@@ -117,5 +125,13 @@ def test_the_test_command_is_that_of_ci():
 
 
 def test_every_file_it_points_to_exists():
-    for path in re.findall(r"\]\(([^)#:]+)\)", README):
+    for name in ("README.md", "README.zh-TW.md", "tests/results/README.md", ".github/CONTRIBUTING.md"):
+        text = (ROOT / name).read_text(encoding="utf-8")
+        for path in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", text):
+            assert ((ROOT / name).parent / path).exists(), (name, path)
+
+
+def test_every_file_that_contributing_names_exists():
+    text = (ROOT / ".github" / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    for path in re.findall(r"`((?:model|utils|tests)/[\w/.]+)`", text):
         assert (ROOT / path).exists(), path

@@ -59,8 +59,8 @@ def resolve_options(
 ) -> Choice:
     """Choose every value: flag, checkpoint, data, recipe, small default where it applies, machine, default.
 
-    The first of these that knows a value gives it. `given` is what `with_implied` returns, `config` that of the run
-    that is resumed, `architecture` that of the weights a new run starts from, `amp` the precision that suits the device.
+    The first of these that knows a value gives it. `given` is what `with_implied` returns, `config` that of a run that
+    is resumed, `architecture` that of the weights a new run starts from, `amp` the precision that suits the device.
 
     Raises:
         UserError: for values that contradict each other.
