@@ -331,8 +331,10 @@ class Zi2ZiModel:
         self.micro_batches = [Batch(*part) for part in zip(*parts, strict=True)]
 
     def _check(self, label: Tensor) -> None:
-        if label.min() < 0 or label.max() >= self.config.embedding_num:
-            raise ValueError(f"label {int(label.max())} is beyond embedding_num {self.config.embedding_num}")
+        low, high = int(label.min()), int(label.max())
+        if low < 0 or high >= self.config.embedding_num:
+            wrong = low if low < 0 else high
+            raise ValueError(f"label {wrong} is not in 0 to {self.config.embedding_num - 1} (embedding_num)")
 
     def _image(self, image: Tensor) -> Tensor:
         dtype = next(self.netG.parameters()).dtype
@@ -355,12 +357,12 @@ class Zi2ZiModel:
         Returns detached scalars that stay on the device: g_loss, l1_loss and, as far as they are part of the
         training, d_loss, adv_loss, category_loss, const_loss, as they enter the sum (weights included).
         """
-        report: dict[str, Tensor] = {}
         seed = int(torch.randint(2**63 - 1, ())) if seed is None else seed
         seeds = [(seed + number) % 2**63 for number in range(len(self.micro_batches))]
         if self.config.Ladv_penalty > 0:
-            draws = self._step_D(seeds, report)
+            draws, report = self._step_D(seeds)
         else:
+            report = {}
             draws = [functools.partial(self._seeded, *each) for each in zip(self.micro_batches, seeds, strict=True)]
         self.netD.requires_grad_(False)
         self.optimizer_G.zero_grad()
@@ -375,23 +377,26 @@ class Zi2ZiModel:
         self._step_G()
         return report
 
-    def _step_D(self, seeds: Sequence[int], report: dict[str, Tensor]) -> list[Callable[[], tuple[Tensor, Tensor]]]:
-        """D's optimizer step; returns for each micro-batch what gives once more G's drawing of it, and the encoding."""
+    def _step_D(self, seeds: Sequence[int]) -> tuple[list[Callable[[], tuple[Tensor, Tensor]]], dict[str, Tensor]]:
+        """D's optimizer step.
+
+        Returns for each micro-batch a function that gives G's drawing of it and the encoding once more, and D's loss.
+        """
         accumulating = len(self.micro_batches) > 1
         self.netD.requires_grad_(True)
         self.optimizer_D.zero_grad()
-        draws = []
+        draws, total = [], torch.zeros((), device=self.device)
         for batch, seed in zip(self.micro_batches, seeds, strict=True):
             with self._autocast(), averaging(self._averaged_D, batch is self.micro_batches[-1]):
                 with torch.set_grad_enabled(not accumulating):  # accumulating, G is drawn again for its own update
                     drawn = self._seeded(batch, seed)
                 d_loss = self.discriminator_loss(batch, drawn[0].detach()) * self._share(batch)
             self.scaler.scale(d_loss).backward()
-            report["d_loss"] = report.get("d_loss", 0.0) + d_loss.detach()
+            total = total + d_loss.detach()
             again = functools.partial(self._redraw, batch, seed)
             draws.append(again if accumulating else functools.partial(tuple, drawn))
         self.scaler.step(self.optimizer_D)
-        return draws
+        return draws, {"d_loss": total}
 
     def _share(self, batch: Batch) -> float:
         """The part of a micro-batch in the batch."""

@@ -25,7 +25,7 @@ def label_or_blend(text: str) -> Label:
 
 
 def label_weights(label: Label) -> dict[int, float]:
-    """The weight of each label in a label or blend."""
+    """The weight of each label: all of it on a single one, shared in a blend."""
     if isinstance(label, int):
         return {label: 1.0}
     return {int(one): float(weight) for one, weight in (part.split(":") for part in label.split(","))}

@@ -8,7 +8,8 @@ import torch
 from scipy import ndimage
 from torch.nn import functional as F
 
-INK = 128  # a pixel below it is ink
+from utils.images import DARK
+
 AT_ONCE = 64  # glyphs
 SPECK = 4  # pixels of the smallest speck that counts
 
@@ -44,7 +45,7 @@ def _mean_7x7(x: torch.Tensor) -> torch.Tensor:
 
 def ink_iou(fake: np.ndarray, target: np.ndarray) -> float:
     """Intersection over union of the ink, the mean over glyphs; two blank glyphs count as 1."""
-    a, b = ((image < INK).reshape(len(image), -1) for image in (fake, target))
+    a, b = ((image < DARK).reshape(len(image), -1) for image in (fake, target))
     union = (a | b).sum(1)
     return float(np.where(union == 0, 1.0, (a & b).sum(1) / np.maximum(union, 1)).mean())
 
@@ -55,7 +56,7 @@ def edge_distance(fake: np.ndarray, target: np.ndarray) -> float:
     An outline is the ink that borders on paper. A glyph without ink is as far away as the canvas is wide.
     """
     return float(
-        np.mean([_outline_distance(drawn, true) for drawn, true in zip(fake < INK, target < INK, strict=True)])
+        np.mean([_outline_distance(drawn, true) for drawn, true in zip(fake < DARK, target < DARK, strict=True)])
     )
 
 
@@ -85,12 +86,12 @@ def connected_parts(mask: np.ndarray, diagonal: bool) -> tuple[np.ndarray, int]:
 
 def stray_specks(fake: np.ndarray, target: np.ndarray) -> float:
     """Specks a glyph: 8-connected ink of 4 pixels or more that touches no ink of the target."""
-    return _stray_parts(fake < INK, target < INK, diagonal=True)
+    return _stray_parts(fake < DARK, target < DARK, diagonal=True)
 
 
 def stray_holes(fake: np.ndarray, target: np.ndarray) -> float:
     """Holes a glyph: 4-connected paper of 4 pixels or more that lies wholly within ink of the target."""
-    return _stray_parts(fake >= INK, target >= INK, diagonal=False)
+    return _stray_parts(fake >= DARK, target >= DARK, diagonal=False)
 
 
 def _stray_parts(drawn: np.ndarray, true: np.ndarray, diagonal: bool) -> float:

@@ -325,7 +325,7 @@ def read_weights(path: Path) -> None:
         data = FontData.from_fonts("bundled:source.otf", ["bundled:target.ttf"] * 2, [], None, Split(0.1, 0))
         pretrained.read_pretrained(path.parent, image_size=None).for_labels(data, 2)
     step, part = path.stem.split("_", 1)
-    content = pth.load_part(path) if part == checkpoint.STATE else pth.load_weights(path)
+    content = pth.read_part(path) if part == checkpoint.STATE else pth.read_weights(path)
     if part in weights.KIND_OF:
         found = weights.Weights(int(step), weights.KIND_OF[part], path, content)
         config = Zi2ZiConfig(**weights.foreign_config(found, 256 if step == "100" else 64)["model"])

@@ -45,7 +45,7 @@ class PairData(ABC):
 
     @abstractmethod
     def validation_keys(self, ratio: float, seed: int) -> set:
-        """The characters, or numbers of records, to train on that choose the best checkpoint instead."""
+        """The characters (or numbers of records) that are not trained on, and choose the best checkpoint instead."""
 
     def split_validation(self, ratio: float, seed: int) -> tuple[list[Pair], list[Pair]]:
         """Part the pairs to train on once more: those that are trained on, and those that choose the best checkpoint.

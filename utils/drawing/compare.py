@@ -1,6 +1,6 @@
 """Drawings beside the true glyphs: sheets and scores."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +14,7 @@ from utils.drawing.session import Session
 from utils.experiment.manifest import Drawing
 from utils.images import save_sheet, to_float, to_grey
 from utils.labels import Label
-from utils.legibility import Reader, legibility
+from utils.legibility import legibility
 from utils.sample import draw, label_tensor
 
 SHEET_GLYPHS = 60  # most glyphs on a sheet
@@ -26,8 +26,8 @@ def compare(session: Session, path: Path) -> dict[str, dict[str, float]]:
     """Draw what is drawn with each model, write a sheet (source | each model | target), and score each model.
 
     Characters that a target lacks have no target to score against and no column for it; at most 200, evenly spread,
-    are drawn. With --compare there is also the change under a shift of the source, with --legibility that, also of
-    the targets.
+    are drawn. With --compare there is also the change under a shift of the source, with --legibility the share of
+    glyphs that are read right, of the targets too.
     """
     job, models, truth = session.job, session.models, session.job.truth
     chosen, known = choose_compared(job)
@@ -44,7 +44,10 @@ def compare(session: Session, path: Path) -> dict[str, dict[str, float]]:
             for heading, model in models.items():
                 scores[heading]["shift_change"] = shift_change(model, source[:SHIFTED_GLYPHS], labels[:SHIFTED_GLYPHS])
         if session.read is not None:
-            add_legibility(scores, columns, [str(item.key) for item in chosen], session.read)
+            characters = [str(item.key) for item in chosen]
+            for heading in (*models, "target"):
+                share = legibility(session.read, to_grey(columns[heading]), characters)
+                scores.setdefault(heading, {})["legibility"] = share
     shown = evenly_spread(len(chosen), SHEET_GLYPHS)
     path.parent.mkdir(parents=True, exist_ok=True)
     shown_columns = {heading: images[shown] for heading, images in columns.items()}
@@ -77,12 +80,3 @@ def shift_change(model: Zi2ZiModel, source: np.ndarray, labels: Sequence[Label])
     pixels = to_float(torch.from_numpy(source).to(model.device), model.config.input_nc)
     label = label_tensor(labels, model.config.embedding_num)
     return round(metrics.shift_consistency(lambda x: model.sample(x, label), pixels), 5)
-
-
-def add_legibility(
-    scores: dict[str, dict[str, float]], columns: Mapping[str, np.ndarray], characters: Sequence[str], read: Reader
-) -> None:
-    """Add to the scores how many of the drawn glyphs are read right, and of the targets."""
-    scores["target"] = {}
-    for heading, measures in scores.items():
-        measures["legibility"] = legibility(read, to_grey(columns[heading]), characters)

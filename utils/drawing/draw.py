@@ -52,7 +52,7 @@ def draw_files(
         for batch, after in itertools.pairwise(batches):
             glyphs = rendered.result()
             rendered = workers.submit(render, after)  # the next one, while the network draws this one
-            drawn = draw(model, glyphs, [drawing.label for drawing in batch])
+            drawn = draw(model, glyphs, [drawing.label for drawing in batch], at_once=batch_size)
             yield from finished(written, bar)  # the batch before was written meanwhile
             written = [
                 (d, workers.submit(save_drawing, pixels, d.path)) for d, pixels in zip(batch, drawn, strict=True)

@@ -58,7 +58,7 @@ def open_session(options: DrawOptions, device: torch.device) -> Session:
     tune(device, training=False)
     paths = Paths(Path(options.experiment_dir))
     if options.resume == "best":
-        best = find_best(paths.quality_csv, checkpoint.all_steps(paths.checkpoint))
+        best = find_best(paths.quality_csv, checkpoint.drawable_steps(paths.checkpoint))
         options = replace(options, resume=str(best))
     read = glyph_reader() if options.legibility else None
     config, found = find_models(options, paths)

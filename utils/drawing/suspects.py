@@ -17,9 +17,9 @@ from utils import metrics
 from utils.drawing.job import Job
 from utils.errors import UserError
 from utils.experiment.manifest import entry
-from utils.images import read_image, save_sheet, to_grey
+from utils.images import DARK, read_image, save_sheet, to_grey
 from utils.labels import heaviest
-from utils.metrics import INK, SPECK, connected_parts
+from utils.metrics import SPECK, connected_parts
 from utils.sample import draw
 
 GRID = 16  # cells a side, in which the distribution of ink is compared
@@ -57,7 +57,7 @@ REASONS = {
 def measure(source: np.ndarray, drawn: np.ndarray) -> dict[str, float]:
     """What tells a good drawing from a bad one, of two glyphs uint8 [S, S]; differences to the source, mostly."""
     side = len(drawn)
-    true, ink = source < INK, drawn < INK
+    true, ink = source < DARK, drawn < DARK
     (parts, specks), (true_parts, _) = (_parts(mask, SPECK_SHARE * side * side) for mask in (ink, true))
     grey = ((drawn > 0.1 * 255) & (drawn < 0.9 * 255)).sum()
     outline = metrics.outline(ink).sum()

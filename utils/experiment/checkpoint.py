@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 import torch
 
 from utils.errors import UserError
-from utils.experiment.pth import load_part, load_weights
+from utils.experiment.pth import read_part, read_weights
 from utils.files import patiently, remove_stray, rename_temporary, sync_folder, temporary_path, write_temporary
 
 logger = logging.getLogger(__name__)
@@ -183,13 +183,13 @@ def read_step(folder: Path, step: int) -> dict[str, dict[str, Any]]:
         UserError: when one is missing or damaged.
     """
     path = part_path(folder, step, STATE)
-    state = load_part(path)
+    state = read_part(path)
     had_ema = isinstance(state.get("ema_num_updates"), int) and state["ema_num_updates"] > 0
     others = state.get("parts", [GENERATOR, DISCRIMINATOR, *([EMA_GENERATOR] if had_ema else [])])
     possible = [[GENERATOR, *d, *ema] for d in ([], [DISCRIMINATOR]) for ema in ([], [EMA_GENERATOR])]
     if others not in possible or (had_ema and EMA_GENERATOR not in others):
         raise UserError(f"checkpoint {path} does not say which files belong to it")
-    return {part: load_weights(part_path(folder, step, part)) for part in others} | {STATE: state}
+    return {part: read_weights(part_path(folder, step, part)) for part in others} | {STATE: state}
 
 
 def newest_fitting(

@@ -30,9 +30,9 @@ class MissingPart(UserError):
     """A file of a checkpoint is not there, or no longer."""
 
 
-def load_weights(path: Path) -> dict[str, torch.Tensor]:
-    """Read the state dict of a network; raises as `load_part` does, and for anything but tensors of numbers."""
-    content = load_part(path)
+def read_weights(path: Path) -> dict[str, torch.Tensor]:
+    """Read the state dict of a network; raises as `read_part` does, and for anything but tensors of numbers."""
+    content = read_part(path)
     for key, value in content.items():
         if not is_plain_tensor(value):
             first = abbreviate(", ".join(list(content)[:3]), 80)
@@ -42,7 +42,7 @@ def load_weights(path: Path) -> dict[str, torch.Tensor]:
     return content
 
 
-def load_part(path: Path) -> dict[str, Any]:
+def read_part(path: Path) -> dict[str, Any]:
     """Read one file of a checkpoint onto the CPU; tensors and plain values only, no code runs.
 
     Raises:

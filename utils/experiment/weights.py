@@ -60,21 +60,23 @@ def find_kinds(
     """
     latest = resume == "latest"
     wanted = list(dict.fromkeys(part for kind in kinds for part in KINDS[kind]))
+    said: list[str] = []
     for look in range(MOST_LOOKS):
-        said: list[str] = []
+        reader = _Reader(folder, lenient=latest, check=check)
         listing = present, complete = _listing(folder, wanted)
         if latest and not complete and look < 2:
             time.sleep(0.05)  # a listing made while files come and go may lack both the old and the new ones
             continue
         if latest and complete:
             cut = sorted((step for step in present if step > max(complete)), reverse=True)
-            said += [f"step {step} is skipped: its writing was cut off, or is still going on" for step in cut]
+            reader.said += [f"step {step} is skipped: its writing was cut off, or is still going on" for step in cut]
         for step in sorted(complete or present, reverse=True) if latest else [int(resume)]:
-            found = [_read_kind(folder, step, kind, said, latest, check) for kind in kinds]
+            found = [reader.read(step, kind) for kind in kinds]
             if None not in found:
-                for line in said:
+                for line in reader.said:
                     logger.info(line)
                 return [each for each in found if each is not None]
+        said = reader.said
         if not latest or _listing(folder, wanted) == listing:  # else the training has gone on meanwhile
             break
     if not present:
@@ -102,27 +104,35 @@ def _listing(folder: Path, parts: Sequence[str]) -> tuple[set[int], set[int]]:
     return present, set(checkpoint.steps_with(folder, checkpoint.STATE))
 
 
-def _read_kind(
-    folder: Path, step: int, kind: str, said: list[str], lenient: bool, check: Callable[[Weights], None]
-) -> Weights | None:
-    """Read a generator of a step; None when there is none, or, if `lenient`, none that can be read."""
-    for part in KINDS[kind]:
-        path = checkpoint.part_path(folder, step, part)
-        try:
-            found = Weights(step, KIND_OF[part], path, pth.load_weights(path))
-            check(found)
-        except pth.MissingPart:
-            continue
-        except UserError as error:
-            if not lenient:
-                raise
-            said.append(f"skipped: {error}")
-            continue
-        has_ema = checkpoint.part_path(folder, step, checkpoint.EMA_GENERATOR).is_file()
-        if kind == "auto" and found.kind == "raw" and not has_ema:
-            said.append(f"step {step} has no EMA weights: using {path.name}")
-        return found
-    return None
+class _Reader:
+    """Reads the generators of a checkpoint folder; `said` tells what was skipped on the way.
+
+    A `lenient` one skips what can't be read, or what `check` raises a UserError for.
+    """
+
+    def __init__(self, folder: Path, lenient: bool, check: Callable[[Weights], None]):
+        self.folder, self.lenient, self.check = folder, lenient, check
+        self.said: list[str] = []
+
+    def read(self, step: int, kind: str) -> Weights | None:
+        """The generator of a kind; None when there is none, or, if lenient, none that can be read."""
+        for part in KINDS[kind]:
+            path = checkpoint.part_path(self.folder, step, part)
+            try:
+                found = Weights(step, KIND_OF[part], path, pth.read_weights(path))
+                self.check(found)
+            except pth.MissingPart:
+                continue
+            except UserError as error:
+                if not self.lenient:
+                    raise
+                self.said.append(f"skipped: {error}")
+                continue
+            has_ema = checkpoint.part_path(self.folder, step, checkpoint.EMA_GENERATOR).is_file()
+            if kind == "auto" and found.kind == "raw" and not has_ema:
+                self.said.append(f"step {step} has no EMA weights: using {path.name}")
+            return found
+        return None
 
 
 def weights_folder(paths: Paths, resume: str = "latest") -> Path:
@@ -165,7 +175,7 @@ def foreign_architecture(weights: Weights, image_size: int | None = None) -> dic
     path = checkpoint.part_path(weights.path.parent, weights.step, checkpoint.DISCRIMINATOR)
     if path.is_file():
         with naming_weights(path):
-            found |= discriminator_architecture(pth.load_weights(path))
+            found |= discriminator_architecture(pth.read_weights(path))
         if image_size not in (None, found["image_size"]):
             raise UserError(f"--image_size {image_size} contradicts {path}, which is for {found['image_size']}")
         return found

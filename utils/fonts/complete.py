@@ -282,7 +282,7 @@ class _Extents:
 def _add_to_cmaps(font: TTFont, added: dict[int, str]) -> None:
     """Map the new characters in every Unicode cmap that can hold them; one for all is made where they need it.
 
-    A cmap of format 4 holds so and so many runs of code points: one that would burst stays as it is.
+    A cmap of format 4 holds a limited number of runs of code points: one that would overflow stays as it is.
     """
     tables = table(font, "cmap").tables
     full = [t for t in tables if (t.platformID, t.platEncID) in FULL_CMAPS and t.format in (12, 13)]

@@ -93,7 +93,8 @@ class Names:
 
     def weight(self) -> int:
         """The weight class that the style means."""
-        return next((weight for word, weight in WEIGHTS.items() if word in self.style.casefold()), 400)
+        style = re.sub(r"[\s_-]", "", self.style.casefold())
+        return next((weight for word, weight in WEIGHTS.items() if word in style), 400)
 
     def is_bold(self) -> bool:
         return self.style.casefold() in ("bold", "bold italic")

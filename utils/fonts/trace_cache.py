@@ -130,7 +130,8 @@ class Traces:
         self._read_kept()
         left = [(c, path, self.tolerance, self.lattice) for c, path in self.images.items() if c not in self._places]
         with contextlib.ExitStack() as stack:
-            file = stack.enter_context(naming(self.path)) or stack.enter_context(self.path.open("ab"))
+            stack.enter_context(naming(self.path))
+            file = stack.enter_context(self.path.open("ab"))
             records = stack.enter_context(_worked_off(left, workers))
             bar = tqdm(records, "tracing", len(self.images), initial=len(self._places), unit="glyph", disable=None)
             for record in bar:

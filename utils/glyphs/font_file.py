@@ -318,7 +318,7 @@ def unicode_cmap(font: TTFont) -> Mapping[int, str] | None:
     found = font.getBestCmap()
     if found is not None:
         return found
-    tables = {(table.platformID, table.platEncID): table for table in table(font, "cmap").tables}
+    tables = {(each.platformID, each.platEncID): each for each in table(font, "cmap").tables}
     for kind, codecs in CODECS.items():
         if kind in tables:
             decoded = ((character_of_code(code, codecs), name) for code, name in tables[kind].cmap.items())

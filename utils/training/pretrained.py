@@ -67,6 +67,7 @@ class Pretrained:
         return replace(
             self,
             labels=data.labels,
+            digests=data.label_digests(),
             generator=relabel(self.generator),
             shadow=relabel(self.shadow),
             discriminator=self.discriminator and relabel(self.discriminator),
@@ -94,7 +95,7 @@ def _companions(weights: Weights) -> Companions:
 
     def part(name: str) -> dict[str, torch.Tensor] | None:
         try:
-            return pth.load_weights(checkpoint.part_path(weights.path.parent, weights.step, name))
+            return pth.read_weights(checkpoint.part_path(weights.path.parent, weights.step, name))
         except pth.MissingPart:
             return None
 
@@ -123,7 +124,8 @@ def read_pretrained(
     for state in (weights.state_dict, discriminator or {}, average or {}):
         _check_labels(state, architecture["embedding_num"], weights.path)
     from_fonts = config["data"]["kind"] == "fonts"
-    shadow = average or weights.state_dict if weights.kind == "raw" and kind == "raw" else weights.state_dict
+    asked_for_raw = weights.kind == kind == "raw"
+    shadow = average if asked_for_raw and average is not None else weights.state_dict
     return Pretrained(
         path=weights.path,
         step=weights.step,
@@ -143,7 +145,7 @@ def _read_file(path: Path) -> Read:
         example = checkpoint.part_path(Path(), 1000, checkpoint.EMA_GENERATOR)
         raise UserError(f"{path} is not named as a generator, such as {example}")
     root = path.parent.parent if path.parent.name == "checkpoint" else path.parent
-    weights = Weights(int(match[1]), KIND_OF[match[2]], path, pth.load_weights(path))
+    weights = Weights(int(match[1]), KIND_OF[match[2]], path, pth.read_weights(path))
     return read_config(Paths(root)), weights, _companions(weights)
 
 

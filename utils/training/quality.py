@@ -69,7 +69,7 @@ class Examiner:
         """Within, the network that draws best (EMA where there is one) has the weights of a file."""
         net = self.model.ema.shadow if self.model.ema else self.model.netG
         newest = copy.deepcopy(net.state_dict())
-        pth.fit(net, pth.load_weights(path), path)
+        pth.fit(net, pth.read_weights(path), path)
         try:
             yield
         finally:

@@ -63,6 +63,7 @@ def plot_curves(csv_path: Path, png_path: Path, columns: str, label: str, window
 
     Each point is the mean of `window` rows, by default of a hundredth of them. Nothing is drawn without rows.
     """
+    # Loaded when it is needed: it takes a second.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

@@ -197,7 +197,7 @@ def test_a_failed_write_leaves_nothing(tmp_path, monkeypatch):
 
 
 def load_weights(net, path):
-    pth.fit(net, pth.load_part(path), path)
+    pth.fit(net, pth.read_part(path), path)
 
 
 class Payload:
@@ -215,7 +215,7 @@ def test_files_that_are_no_state_dict_are_refused(tmp_path):
     (tmp_path / "4_net_G.pth").touch()
     for step in (1, 2, 3, 4, 5):
         with pytest.raises(UserError, match=f"{step}_net_G.pth") as caught:
-            pth.load_part(tmp_path / f"{step}_net_G.pth")
+            pth.read_part(tmp_path / f"{step}_net_G.pth")
         assert "\n" not in str(caught.value)
     assert not (tmp_path / "ran").exists()
 
@@ -309,7 +309,11 @@ class Inverter:
         image_size = 32
         input_nc = 1
 
+    def __init__(self):
+        self.drawn_at_once: list[int] = []
+
     def sample(self, source, label, weights):
+        self.drawn_at_once.append(len(source))
         return -source
 
 
@@ -327,6 +331,13 @@ def test_every_batch_has_files_of_its_own(tmp_path):
         with Image.open(tmp_path / item["file"]) as image:
             assert np.array_equal(np.asarray(image), 255 - font.render(item["character"], 32))
     assert len({item["file"] for item in entries}) == 5
+
+
+def test_as_many_are_drawn_at_once_as_is_said(tmp_path):
+    model, font = Inverter(), GlyphRenderer("bundled:source.otf")
+    characters = [c for c in font.covered() if c.isalpha()][:45]
+    assert len(list(draw_files(model, font, plan(characters, [0], tmp_path, "unicode_hex", "png"), 40, False))) == 45
+    assert model.drawn_at_once == [40, 5]
 
 
 def test_a_missing_character_is_an_entry_with_its_reason(tmp_path):

@@ -247,3 +247,11 @@ def test_other_refusals_come_before_the_drawing(trained, tmp_path, capsys):
         assert run_infer(trained, *flags, "--infer_dir", tmp_path / "out") == 2
         assert words in capsys.readouterr().err
     assert not list((tmp_path / "out").rglob("*.png"))
+
+
+@pytest.mark.parametrize(
+    ("style", "weight"),
+    [("Regular", 400), ("Semi Bold", 600), ("Demi-Bold", 600), ("Extra Light", 200), ("ExtraBold", 800), ("Bold", 700)],
+)
+def test_the_weight_of_a_style(style, weight):
+    assert Names("My Hand", style).weight() == weight

@@ -292,8 +292,10 @@ def test_the_seed_of_a_step_decides_what_is_dropped_out(accum_steps, Ladv_penalt
 
 def test_a_label_beyond_the_table_is_refused():
     label, source, target = tiny_batch()
-    with pytest.raises(ValueError, match="embedding_num 3"):
+    with pytest.raises(ValueError, match="label 3 is not in 0 to 2"):
         tiny_model().set_input(label + 1, source, target)
+    with pytest.raises(ValueError, match="label -1 is not in 0 to 2"):
+        tiny_model().set_input(label - 1, source, target)
 
 
 # --------------------------------------------------------------------------------------------- sampling

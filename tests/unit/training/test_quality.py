@@ -15,6 +15,7 @@ from utils.experiment.config import Paths
 from utils.experiment.tables import best_step, read_quality, read_rows, stale
 from utils.legibility import legibility
 from utils.training.quality import QualityLog, SaturationWatch
+from utils.training.report import HEADINGS
 
 
 def rows_of(*errors: float, every: int = 10) -> dict[int, dict[str, float]]:
@@ -186,6 +187,10 @@ def test_a_saturated_discriminator_is_told_of_once():
 
 
 # -------------------------------------------------------------------------------------- the report
+
+
+def test_every_metric_has_a_heading_in_the_report():
+    assert metrics.METRICS.keys() <= HEADINGS.keys()
 
 
 def test_the_report_scores_what_was_held_out(trained):
