@@ -33,7 +33,14 @@ class Choice:
         """A line for each value."""
         values = {name: getattr(self.options, name) for name in TrainOptions.names()}
         wide = max(map(len, values))
-        return [f"{name:{wide}}  {value}  ({self.origins[name]})" for name, value in values.items()]
+        return [f"{name:{wide}}  {_shown(value)}  ({self.origins[name]})" for name, value in values.items()]
+
+
+def _shown(value: Any) -> str:
+    """A value as it would be typed."""
+    if value is None:
+        return "-"
+    return " ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def with_implied(given: Given) -> dict[str, Any]:
@@ -101,7 +108,7 @@ def first_known(sources: Mapping[str, Given]) -> tuple[dict[str, Any], dict[str,
     values, origins = {}, {}
     for name in TrainOptions.names():
         known = [(source[name], where) for where, source in sources.items() if source.get(name) is not None]
-        values[name], origins[name] = known[0] if known else (None, "none")
+        values[name], origins[name] = known[0] if known else (None, "not set")
     return values, origins
 
 
@@ -182,13 +189,15 @@ def amp_line(options: TrainOptions, device_type: str) -> str | None:
     return f"training in {options.amp}, which this processor has units for (--amp off trains in float32)"
 
 
-def with_labels(options: TrainOptions, count: int) -> TrainOptions:
-    """The options with room for `count` labels, where --embedding_num was left out.
+def with_labels(choice: Choice, count: int) -> Choice:
+    """The choice with room for `count` labels, where --embedding_num was left out.
 
     Raises:
         UserError: when it has no room for them.
     """
-    room = count if options.embedding_num is None else options.embedding_num
+    room = choice.options.embedding_num
+    if room is None:
+        return Choice(replace(choice.options, embedding_num=count), {**choice.origins, "embedding_num": "data"})
     if room < count:
         raise UserError(f"--embedding_num {room} has no room for {count} labels")
-    return replace(options, embedding_num=room)
+    return choice

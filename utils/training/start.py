@@ -76,9 +76,13 @@ class Plan:
     paths: Paths
     origin: Origin
     choice: Choice
-    options: TrainOptions  # those of the choice, with the labels counted
     data: PairData
     pretrained: Pretrained | None  # of the origin, for the labels of the data
+
+    @property
+    def options(self) -> TrainOptions:
+        """The value of every flag."""
+        return self.choice.options
 
 
 def make_plan(given: Mapping[str, Any], paths: Paths, device: torch.device, processes: int) -> Plan:
@@ -102,10 +106,10 @@ def make_plan(given: Mapping[str, Any], paths: Paths, device: torch.device, proc
         data = data_from_config(origin.config["data"], *moved_to)
     else:
         data = open_data(options, origin.pretrained.earlier if origin.pretrained else None)
-    options, pretrained = with_labels(options, len(data.labels)), origin.pretrained
+    choice, pretrained = with_labels(choice, len(data.labels)), origin.pretrained
     if pretrained and options.fine_tune:
-        pretrained = pretrained.for_labels(data, options.embedding_num or 0)
-    return Plan(paths, origin, choice, options, data, pretrained)
+        pretrained = pretrained.for_labels(data, choice.options.embedding_num or 0)
+    return Plan(paths, origin, choice, data, pretrained)
 
 
 def open_data(options: TrainOptions, earlier: Earlier | None) -> PairData:
