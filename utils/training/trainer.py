@@ -256,6 +256,10 @@ class Trainer:
         state = state_from(parts)
         self.model.load_state_dict(state)
         self.step, self.images_seen = step, state["images_seen"]
+        if "random_state" in state and self.options.dropout:
+            logger.info(
+                "an earlier version wrote this checkpoint: other units drop out from here on than it would choose"
+            )
 
     def start_from(self, pretrained: Pretrained, step: int) -> None:
         """Take over weights, with a fresh optimizer, and count on from `step`.

@@ -6,6 +6,7 @@ from importlib.util import find_spec
 
 import numpy as np
 import pytest
+import torch
 
 from tests.helpers.scripts import run_infer, run_train
 from utils import metrics
@@ -122,6 +123,18 @@ def test_a_training_goes_on_from_the_best_while_it_is_whole(trained, tmp_path, c
     assert "resuming from step 6" in capsys.readouterr().out
     assert (folder / "checkpoint" / "after_6" / "quality_to_12.csv").is_file()
     assert list(read_quality(path)) == [6, 7]
+
+
+def test_a_checkpoint_with_a_random_state_resumes_with_other_dropout_and_says_so(trained, tmp_path, capsys):
+    """As earlier versions wrote them; now the seed of a step tells what is dropped out."""
+    folder = shutil.copytree(trained, tmp_path / "run")
+    path = folder / "checkpoint" / "12_state.pth"
+    state = torch.load(path, weights_only=True)
+    torch.save(state | {"random_state": {"cpu": torch.get_rng_state(), "cuda": None}}, path)
+    words = "other units drop out from here on"
+    for flags, said in ((["--max_steps", 13], True), (["--max_steps", 14], False)):
+        assert run_train(folder, "--resume", "latest", *flags) == 0
+        assert (words in capsys.readouterr().out) == said
 
 
 def test_without_scores_there_is_no_best(trained, tmp_path, capsys):
