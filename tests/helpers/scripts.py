@@ -8,6 +8,7 @@ import torch
 
 import infer
 import train
+from tests.helpers.ranks import ROOT
 
 SIZES = [
     "--image_size",
@@ -32,9 +33,6 @@ TINY_FLAGS = [*SIZES, "--dropout", "0.5", "--Ladv_penalty", "1", "--Lconst_penal
 def run_train(folder: Path, *flags: object) -> int:
     """train.main with tiny sizes in `folder`."""
     return train.main([*TINY_FLAGS, "--experiment_dir", str(folder), *map(str, flags)])
-
-
-ROOT = Path(__file__).parent.parent.parent
 
 
 def script(name: str, *flags: object, cwd: Path) -> subprocess.CompletedProcess:

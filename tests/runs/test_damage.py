@@ -17,7 +17,6 @@ from tests.helpers.faults import (
     FailWrites,
     NanLoss,
     NanWeight,
-    end_children,
     is_one_line,
     logged,
     run_child,
@@ -28,13 +27,6 @@ from tests.helpers.faults import (
 from tests.helpers.fonts import make_font
 from tests.helpers.scripts import assert_same, run_infer, run_train, states
 from utils.errors import is_out_of_memory
-
-
-@pytest.fixture(autouse=True)
-def no_child_is_left():
-    yield
-    end_children()
-
 
 # -------------------------------------------------------------------------------------------------- checkpoints
 

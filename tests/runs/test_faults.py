@@ -20,7 +20,6 @@ from tests.helpers.faults import (
     FailWrites,
     LimitFileSize,
     SlowWrites,
-    end_children,
     is_one_line,
     logged,
     run_child,
@@ -30,13 +29,6 @@ from tests.helpers.faults import (
 )
 from tests.helpers.scripts import ROOT, TINY_FLAGS, assert_same, run_infer, run_train, states, strays
 from utils.experiment import checkpoint
-
-
-@pytest.fixture(autouse=True)
-def no_child_is_left():
-    yield
-    end_children()
-
 
 # ------------------------------------------------------------------------------------------------ kills
 

@@ -39,7 +39,8 @@ def compare(session: Session, path: Path) -> dict[str, dict[str, float]]:
     columns, scores = {"source": source, **drawn}, {}
     if truth is not None and known:
         columns["target"] = truth.render_pairs(known, size)[1]
-        scores = {heading: score_drawn(images, columns["target"]) for heading, images in drawn.items()}
+        target = to_grey(columns["target"])
+        scores = {heading: metrics.score(to_grey(images), target) for heading, images in drawn.items()}
         if session.options.compare:
             for heading, model in models.items():
                 scores[heading]["shift_change"] = shift_change(model, source[:SHIFTED_GLYPHS], labels[:SHIFTED_GLYPHS])
@@ -68,11 +69,6 @@ def choose_compared(job: Job) -> tuple[list[Drawing], list[Pair]]:
 def evenly_spread(count: int, most: int) -> np.ndarray:
     """The places of at most `most` of `count` things, evenly spread."""
     return np.linspace(0, count - 1, min(count, most)).astype(int)
-
-
-def score_drawn(drawn: np.ndarray, target: np.ndarray) -> dict[str, float]:
-    """The measures of drawings against their targets, uint8 [N, S, S] or [N, S, S, 3]."""
-    return metrics.score(to_grey(drawn), to_grey(target))
 
 
 def shift_change(model: Zi2ZiModel, source: np.ndarray, labels: Sequence[Label]) -> float:

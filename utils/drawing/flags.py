@@ -3,6 +3,7 @@
 from dataclasses import dataclass, fields
 
 from utils.cli import Flag, FlagTable, at_least, defaults_in, step_latest_or_best
+from utils.files import DRAWINGS
 from utils.fonts.flags import ExportOptions
 from utils.labels import Label, label_or_blend
 
@@ -11,7 +12,6 @@ CONFIRMED_SIZES = ("image_size", "input_nc", "ngf", "ndf", "embedding_num", "emb
 CONFIRMED_MODES = ("norm_type", "up_mode")
 CONFIRMED_BLUR = ("g_blur", "d_blur")
 CONFIRMED = CONFIRMED_SIZES + CONFIRMED_MODES + CONFIRMED_BLUR
-EXTENSIONS = ("png", "jpg", "bmp", "tif", "svg")
 NAMES = ("unicode_hex", "unicode_int", "char", "seq")
 
 DRAW: FlagTable = {
@@ -44,7 +44,7 @@ DRAW: FlagTable = {
         Flag("resume", "checkpoint to draw with: latest, best, or a step", step_latest_or_best, "latest"),
         Flag("gpu_ids", "CUDA device, -1 for the CPU, or mps (default: 0)", many=True, metavar="ID"),
         Flag("infer_dir", "folder for the drawings (default: EXPERIMENT_DIR/infer)"),
-        Flag("image_ext", "png, jpg, bmp or tif, or svg for outlines", str, "png", choices=EXTENSIONS),
+        Flag("image_ext", "png, jpg, bmp or tif, or svg for outlines", str, "png", choices=DRAWINGS),
         Flag(
             "filename_rule",
             "unicode_hex: U+6C38, unicode_int: 27704, char: 永, seq: 00001",

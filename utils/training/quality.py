@@ -90,11 +90,13 @@ class Scorer:
         self.examiner, self.data, self.validation, self.paths = examiner, data, validation, paths
         self.sheet_pairs = data.some_pairs(SHEET_GLYPHS)
         self.rows: dict[int, dict[str, float]] = {}  # the scores of every step, as in quality.csv
+        self._stale = 0  # how many scores in a row were no gain
 
     def open(self, step: int) -> None:
         """Take up quality.csv; the checkpoint of a run that did not come to score it any more is scored now."""
         self._log = QualityLog(self.paths.quality_csv, step)
         self.rows = self._log.rows
+        self._stale = stale(self.rows)
         unscored = self.validation and step not in self.rows
         if unscored and step in checkpoint.steps_with(self.paths.checkpoint, checkpoint.STATE):
             self.score(step)
@@ -113,6 +115,7 @@ class Scorer:
             scores[f"validation_{kind}"] = measures
             line += f"; on {len(self.validation)} for validation: {kind} {measures['l1']:.4f}"
         self._log.add(step, scores)
+        self._stale = stale(self.rows)
         return columns, line
 
     def best(self) -> int | None:
@@ -121,14 +124,13 @@ class Scorer:
 
     def has_enough(self, early_stop: int) -> bool:
         """Whether so many scores in a row were no gain; 0: never."""
-        return 0 < early_stop <= stale(self.rows)
+        return 0 < early_stop <= self._stale
 
     def advise(self, early_stop: int) -> None:
         """Say once when nothing has got better for long."""
-        times = stale(self.rows)
-        if times == (early_stop or STALE):
+        if self._stale == (early_stop or STALE):
             best = best_step(self.rows, self.rows)
-            logger.info(f"no improvement on the validation characters since step {best}, in {times} scores")
+            logger.info(f"no improvement on the validation characters since step {best}, in {self._stale} scores")
 
     def write_report(self, step: int) -> None:
         """Score the held-out characters at the end, with the newest weights and with the best, and write report.md."""

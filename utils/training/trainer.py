@@ -48,7 +48,7 @@ class Trainer:
         record: Callable[[TrainOptions], None] = lambda _: None,
         ranks: Ranks = ALONE,
     ):
-        self.model, self.data, self.options, self.paths, self.ranks = model, data, options, paths, ranks
+        self.model, self.options, self.paths, self.ranks = model, options, paths, ranks
         self.record = record
         trained, validation = data.split_validation(options.val_ratio, options.random_seed)
         self.pairs = TrainingPairs(data, options.image_size, options.augment, options.random_seed, trained)

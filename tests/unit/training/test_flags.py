@@ -16,7 +16,7 @@ import train
 from model import Zi2ZiConfig, Zi2ZiModel
 from model import config as networks
 from tests.helpers.fonts import make_font
-from tests.helpers.scripts import run_train
+from tests.helpers.scripts import ROOT, run_train
 from utils import prepare, specimen
 from utils.cli import Kept, flags_in
 from utils.device import default_amp
@@ -29,8 +29,6 @@ from utils.training import flags as train_flags
 from utils.training import options, recorded, stopping, trainer
 from utils.training import trainer as training
 from utils.training.flags import TrainOptions
-
-ROOT = Path(__file__).parent.parent.parent.parent
 
 OTHER_AMP = "off" if default_amp(torch.device("cpu")) == "bf16" else "bf16"
 # Each flag of train.py with a value that must change what a run of two steps leaves behind.
@@ -123,6 +121,7 @@ def base(made, tmp_path_factory):
 def test_every_flag_is_tested():
     assert train_flags.FLAGS.keys() == TRAIN_FLAGS.keys() | TESTED_APART
     assert flags_in(DRAW).keys() == INFER_FLAGS
+    assert set(recorded.OF_MACHINE) == {name for name, flag in train_flags.FLAGS.items() if flag.kept is Kept.MACHINE}
 
 
 def test_a_run_repeats(made, base, tmp_path):
