@@ -22,6 +22,7 @@ from utils.experiment.weights import find_weights
 from utils.images import to_float, to_grey
 from utils.legibility import Reader, glyph_reader, legibility
 from utils.sample import draw
+from utils.strokes import score_all
 
 
 def variants(paths: Paths, config: dict) -> dict[str, Zi2ZiModel]:
@@ -51,7 +52,7 @@ def measure(folder: Path, read: Reader | None) -> None:
     print(f"{folder}: {len(pairs)} held-out pairs")
     for name, model in variants(paths, config).items():
         drawn = to_grey(draw(model, source, labels))
-        row = metrics.score(drawn, target)
+        row = score_all(drawn, target, to_grey(source))
         row["shift"] = metrics.shift_consistency(lambda x, m=model: m.sample(x, torch.tensor(labels)), pixels)
         if read:
             characters = [character for _, character in pairs]

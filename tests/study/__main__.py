@@ -39,6 +39,7 @@ from utils.glyphs.charset import read_charset
 from utils.glyphs.render import GlyphRenderer
 from utils.images import save_sheet, to_float, to_grey, to_uint8
 from utils.legibility import glyph_reader, legibility
+from utils.strokes import score_all
 
 RESULTS = Path(__file__).parent.parent / "results"
 SETTING = ("image_size", "ngf", "ndf", "minutes", "max_steps", "final", "characters")
@@ -52,6 +53,12 @@ COLUMNS = (
     "stray_specks",
     "stray_holes",
     "greyness",
+    "stroke_width",
+    "outline_length",
+    "roughness",
+    "contours_right",
+    "nearness",
+    "stroke_score",
     "shift_change",
     "legibility",
 )
@@ -195,7 +202,7 @@ def drawn_and_scored(
     for heading, average in {"raw": own, "EMA": own, **model.shadows}.items():
         model.ema = average
         columns[heading], change = draw(model, source, labels, "raw" if heading == "raw" else "ema")
-        scores[heading] = metrics.score(columns[heading], to_grey(target)) | {"shift_change": change}
+        scores[heading] = score_all(columns[heading], to_grey(target), to_grey(source)) | {"shift_change": change}
     model.ema = own
     return columns | {"target": target}, scores
 

@@ -16,6 +16,7 @@ from utils.images import save_sheet, to_float, to_grey
 from utils.labels import Label
 from utils.legibility import legibility
 from utils.sample import draw, label_tensor
+from utils.strokes import score_all
 
 SHEET_GLYPHS = 60  # most glyphs on a sheet
 COMPARED_GLYPHS = 200  # most glyphs that are scored
@@ -40,15 +41,17 @@ def compare(session: Session, path: Path) -> dict[str, dict[str, float]]:
     if truth is not None and known:
         columns["target"] = truth.render_pairs(known, size)[1]
         target = to_grey(columns["target"])
-        scores = {heading: metrics.score(to_grey(images), target) for heading, images in drawn.items()}
+        scores = {heading: score_all(to_grey(images), target, to_grey(source)) for heading, images in drawn.items()}
         if session.options.compare:
             for heading, model in models.items():
                 scores[heading]["shift_change"] = shift_change(model, source[:SHIFTED_GLYPHS], labels[:SHIFTED_GLYPHS])
         if session.read is not None:
             characters = [str(item.key) for item in chosen]
-            for heading in (*models, "target"):
+            for heading in ("target", *models):
                 share = legibility(session.read, to_grey(columns[heading]), characters)
                 scores.setdefault(heading, {})["legibility"] = share
+                if heading != "target" and scores["target"]["legibility"]:
+                    scores[heading]["legible_of_readable"] = round(share / scores["target"]["legibility"], 5)
     shown = evenly_spread(len(chosen), SHEET_GLYPHS)
     path.parent.mkdir(parents=True, exist_ok=True)
     shown_columns = {heading: images[shown] for heading, images in columns.items()}

@@ -6,13 +6,12 @@ extremes, and each piece is fitted by a straight line, or by the cubic of least 
 two where it is worst, with one direction for both halves. All pieces of a glyph are fitted at once, in flat arrays.
 """
 
-import contourpy
 import numpy as np
 
 from utils.fonts.fit import TOLERANCE, Contour, Lattice, fit
+from utils.outlines import level_lines, points_along
 
 STEP = 0.75  # pixels between the points that an outline is sampled at
-SMALLEST = 3.0  # square pixels: what is smaller is no contour
 
 
 def trace(image: np.ndarray, tolerance: float = TOLERANCE, lattice: Lattice | None = None) -> list[Contour]:
@@ -23,7 +22,7 @@ def trace(image: np.ndarray, tolerance: float = TOLERANCE, lattice: Lattice | No
     """
     contours = []
     for line in level_lines(image):
-        samples = resample(line)
+        samples = points_along(line, STEP)
         if samples is not None:
             contours.append(samples)
     return fit(contours, tolerance, lattice) if contours else []
@@ -42,28 +41,3 @@ def to_svg(contours: list[Contour], side: int) -> str:
             path += f"C{numbers(*controls, end)}" if controls else f"L{numbers(end)}"
         path += "Z"
     return f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {side} {side}"><path d="{path}"/></svg>\n'
-
-
-def level_lines(image: np.ndarray) -> list[np.ndarray]:
-    """The closed lines of the 50% level, [N, 2] as (x, y) without the repeated end, pixel centres at halves."""
-    ink = np.pad(255.0 - image, 1)  # paper all around closes every line
-    generator = contourpy.contour_generator(z=ink, name="serial", line_type=contourpy.LineType.Separate)
-    return [np.asarray(line)[:-1] - 0.5 for line in generator.lines(255 / 2)]
-
-
-def resample(line: np.ndarray) -> np.ndarray | None:
-    """Points of a closed line at equal distances of about STEP; None where it is too small."""
-    if abs(area(line)) < SMALLEST:
-        return None
-    closed = np.vstack([line, line[:1]])
-    lengths = np.hypot(*np.diff(closed, axis=0).T)
-    position = np.concatenate([[0.0], np.cumsum(lengths)])
-    count = max(8, round(position[-1] / STEP))
-    at = np.arange(count) * (position[-1] / count)
-    return np.stack([np.interp(at, position, closed[:, axis]) for axis in (0, 1)], 1)
-
-
-def area(line: np.ndarray) -> float:
-    """The signed area within a closed line, positive where it runs clockwise with y downwards."""
-    x, y = line.T
-    return float(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1))) / 2

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from model import Zi2ZiModel
-from utils import metrics
+from utils import metrics, strokes
 from utils.data.pairs import Pair, PairData
 from utils.experiment import checkpoint, pth
 from utils.experiment.config import Paths
@@ -76,11 +76,13 @@ class Examiner:
             net.load_state_dict(newest)
 
 
-def score_columns(columns: Mapping[str, np.ndarray]) -> dict[str, dict[str, float]]:
-    """The measures of every column between source and target."""
-    target = to_grey(columns["target"])
-    drawn = {kind: images for kind, images in columns.items() if kind not in ("source", "target")}
-    return {kind: metrics.score(to_grey(images), target) for kind, images in drawn.items()}
+def score_columns(columns: Mapping[str, np.ndarray], strokes_too: bool = False) -> dict[str, dict[str, float]]:
+    """The measures of every column between source and target; those of the strokes, which take longer, if asked."""
+    source, target = to_grey(columns["source"]), to_grey(columns["target"])
+    drawn = {kind: to_grey(images) for kind, images in columns.items() if kind not in ("source", "target")}
+    if strokes_too:
+        return {kind: strokes.score_all(images, target, source) for kind, images in drawn.items()}
+    return {kind: metrics.score(images, target) for kind, images in drawn.items()}
 
 
 class Scorer:
@@ -136,11 +138,12 @@ class Scorer:
         """Score the held-out characters at the end, with the newest weights and with the best, and write report.md."""
         pairs, best = self.data.some_pairs(REPORTED), self.best()
         kinds, kind = self.examiner.kinds(), self.examiner.kinds()[-1]
-        newest = score_columns(self.examiner.columns(pairs, kinds))
+        newest = score_columns(self.examiner.columns(pairs, kinds), strokes_too=True)
         scores = {f"{name}, step {step}": measures for name, measures in newest.items()}
         if best is not None and best != step:
             with self.examiner.drawing_with(checkpoint.drawable_path(self.paths.checkpoint, best)):
-                scores[f"{kind}, step {best}"] = score_columns(self.examiner.columns(pairs, [kind]))[kind]
+                columns = self.examiner.columns(pairs, [kind])
+                scores[f"{kind}, step {best}"] = score_columns(columns, strokes_too=True)[kind]
         what = f"{len(pairs)} {self._kind_of_pairs()} characters"
         write_report(self.paths, step, self.data.summary(), scores, what, best)
 

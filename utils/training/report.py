@@ -20,6 +20,15 @@ HEADINGS = {
     "stray_specks": "stray specks a glyph ↓",
     "stray_holes": "stray holes a glyph ↓",
     "greyness": "greyness, 1 is best",
+    "stroke_width": "stroke width, 1 is best",
+    "stroke_width_sparse": "in the sparsest third",
+    "stroke_width_dense": "in the densest third",
+    "ink": "ink, 1 is best",
+    "outline_length": "outline length, 1 is best",
+    "roughness": "roughness, 1 is best",
+    "contours_right": "contours right ↑",
+    "nearness": "nearer to the target than to the source ↑",
+    "stroke_score": "score of the strokes ↑",
     "shift_change": "change under a 1 px shift ↓",
 }
 

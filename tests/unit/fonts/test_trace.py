@@ -10,8 +10,9 @@ from PIL import Image, ImageDraw
 from tests.helpers.scripts import run_infer
 from utils import metrics
 from utils.fonts.fit import Contour, Lattice
-from utils.fonts.trace import area, to_svg, trace
+from utils.fonts.trace import to_svg, trace
 from utils.glyphs.render import GlyphRenderer
+from utils.outlines import area
 
 FINE = 16  # times finer than the picture, to paint it without aliasing
 Shape = Callable[[np.ndarray, np.ndarray], np.ndarray]  # of x and y, whether they are within

@@ -1,0 +1,46 @@
+"""The outline of a glyph: the closed lines of a level of its picture, found to a fraction of a pixel."""
+
+import contourpy
+import numpy as np
+
+from utils.images import PAPER
+
+SMALLEST = 3.0  # square pixels: what is smaller is no contour
+
+
+def level_lines(image: np.ndarray) -> list[np.ndarray]:
+    """The closed lines of the 50% level of uint8 [S, S], [N, 2] as (x, y) without the repeated end.
+
+    Pixel (0, 0) spans 0 to 1. Ink lies to the right of a line in the direction it runs (seen with y downwards).
+    """
+    return lines_of(PAPER - image.astype(np.float64), PAPER / 2, 0.0)
+
+
+def zero_lines(field: np.ndarray) -> list[np.ndarray]:
+    """As `level_lines`, where a float field [S, S] is 0; ink is negative."""
+    return lines_of(-field.astype(np.float64), 0.0, -float(np.abs(field).max(initial=1.0)))
+
+
+def lines_of(ink: np.ndarray, level: float, paper: float) -> list[np.ndarray]:
+    """The closed lines at which `ink` [S, S] is `level`; beyond the border it is `paper`, which closes every line."""
+    padded = np.pad(ink, 1, constant_values=paper)
+    generator = contourpy.contour_generator(z=padded, name="serial", line_type=contourpy.LineType.Separate)
+    return [np.asarray(line)[:-1] - 0.5 for line in generator.lines(level)]
+
+
+def points_along(line: np.ndarray, step: float) -> np.ndarray | None:
+    """Points of a closed line at equal distances of about `step` pixels; None where it is too small."""
+    if abs(area(line)) < SMALLEST:
+        return None
+    closed = np.vstack([line, line[:1]])
+    lengths = np.hypot(*np.diff(closed, axis=0).T)
+    position = np.concatenate([[0.0], np.cumsum(lengths)])
+    count = max(8, round(position[-1] / step))
+    at = np.arange(count) * (position[-1] / count)
+    return np.stack([np.interp(at, position, closed[:, axis]) for axis in (0, 1)], 1)
+
+
+def area(line: np.ndarray) -> float:
+    """The signed area within a closed line, positive where it runs clockwise with y downwards."""
+    x, y = line.T
+    return float(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1))) / 2
