@@ -11,27 +11,38 @@ def generator_architecture(generator: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         ValueError: when the state dict is not that of a zi2zi generator.
     """
-    for key, ndim in {"model.down.0.weight": 4, "model.up.1.weight": 4, "embedder.weight": 2}.items():
+    is_residual = "model.down.1.weight" in generator
+    down, up = ("model.down.1", "model.up.2") if is_residual else ("model.down.0", "model.up.1")
+    for key, ndim in {f"{down}.weight": 4, f"{up}.weight": 4, "embedder.weight": 2}.items():
         if getattr(generator.get(key), "ndim", None) != ndim:
             first = ", ".join(str(key) for key in list(generator)[:3]) or "nothing"
             raise ValueError(f"it is no generator of zi2zi: it has no {key}, but {first}")
-    ngf, input_nc = generator["model.down.0.weight"].shape[:2]
-    outer, _, size = generator["model.up.1.weight"].shape[:3]
-    up_mode = "conv" if size == 4 else "pixelshuffle" if outer == 4 * input_nc else "upsample"
-    return {
-        "input_nc": input_nc,
+    ngf, input_nc = generator[f"{down}.weight"].shape[:2]
+    found = {
+        "generator": "residual" if is_residual else "zi2zi",
+        "input_nc": 3 if is_residual and input_nc % 3 == 0 else 1 if is_residual else input_nc,
         "ngf": ngf,
         "embedding_num": generator["embedder.weight"].shape[0],
         "embedding_dim": generator["embedder.weight"].shape[1],
         "norm_type": "batch" if any(key.endswith("running_mean") for key in generator) else "instance",
-        "up_mode": up_mode,
         "g_blur": any(key.endswith(".blur") for key in generator),
     }
+    if is_residual:
+        below = [key.removeprefix("model.submodule.up.") for key in generator if key.startswith("model.submodule.up.")]
+        modes = {"2.conv.weight": "upsample", "2.0.weight": "pixelshuffle"}
+        return found | {"up_mode": next((mode for key, mode in modes.items() if key in below), "conv")}
+    outer, _, size = generator[f"{up}.weight"].shape[:3]
+    return found | {"up_mode": "conv" if size == 4 else "pixelshuffle" if outer == 4 * input_nc else "upsample"}
 
 
-def count_levels(generator: Mapping[str, Any]) -> int:
-    """How many times a generator halves its image; more than there can be count as one too many."""
-    return min(1 + max(key.count("submodule.") for key in generator), 11)
+def likely_image_size(generator: Mapping[str, Any]) -> int:
+    """The image size that a generator is most likely for: the power of two that has its levels."""
+    levels = 1 + max(key.count("submodule.") for key in generator)
+    if "model.down.1.weight" not in generator:
+        return 2 ** min(levels, 11)
+    folded = generator["model.down.1.weight"].shape[1]
+    patch = math.isqrt(folded // (3 if folded % 3 == 0 else 1))
+    return patch * 8 * 2 ** (min(levels, 8) - 1)
 
 
 def discriminator_architecture(discriminator: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import torch
 
 from model.layers import NORM_TYPES, UP_MODES
 
+GENERATORS = ("zi2zi", "residual")  # kinds of levels of the generator
 OPTIMIZERS = ("muon", "adam")
 AMP_TYPES = {"off": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 # Beyond these a value is a slip: no machine could hold the network.
@@ -23,6 +24,7 @@ class Zi2ZiConfig:
 
     image_size: int = 256  # pixels of a side
     input_nc: int = 1  # channels of an image: 1 grey, 3 colour
+    generator: str = "zi2zi"  # zi2zi | residual: kind of its levels
     ngf: int = 64  # filters of the generator's first level
     ndf: int = 64  # filters of the discriminator's first level
     embedding_num: int = 40  # labels the tables have room for
@@ -66,14 +68,20 @@ class Zi2ZiConfig:
         for name in ("dropout", "ema_decay"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} {getattr(self, name)} is not in [0, 1)")
-        modes = {"norm_type": NORM_TYPES, "up_mode": UP_MODES, "optimizer": OPTIMIZERS, "amp": AMP_TYPES}
+        modes = {
+            "generator": GENERATORS,
+            "norm_type": NORM_TYPES,
+            "up_mode": UP_MODES,
+            "optimizer": OPTIMIZERS,
+            "amp": AMP_TYPES,
+        }
         for name, choices in modes.items():
             if getattr(self, name) not in choices:
                 raise ValueError(f"{name} {getattr(self, name)!r} is not one of {', '.join(choices)}")
 
     def generator_arguments(self) -> dict:
         """The keyword arguments of `UNetGenerator`."""
-        names = "input_nc ngf embedding_num embedding_dim image_size norm_type up_mode g_blur dropout"
+        names = "generator input_nc ngf embedding_num embedding_dim image_size norm_type up_mode g_blur dropout"
         return {name: getattr(self, name) for name in names.split()}
 
     def discriminator_arguments(self) -> dict:

@@ -148,11 +148,28 @@ class PixelShuffleConv2d(nn.Conv2d):
         self.weight.copy_(self.weight[::4].repeat_interleave(4, dim=0))
 
 
-class Float32Tanh(nn.Tanh):
-    """tanh in float32 or wider, whatever comes in: in bf16 it is 1 from 3.5 on, and what is wrong there stays wrong."""
+class Styled(nn.Module):
+    """A module whose forward takes the style, a label's embedding [N, embedding_dim], beside the map."""
 
-    def forward(self, x: Tensor) -> Tensor:
-        return super().forward(x.to(torch.promote_types(x.dtype, torch.float32)))
+
+class WayUp(nn.Sequential):
+    """Modules in their order, of which the `Styled` ones are given the style too."""
+
+    def forward(self, x: Tensor, style: Tensor) -> Tensor:
+        for module in self:
+            x = module(x, style) if isinstance(module, Styled) else module(x)
+        return x
+
+
+Level = tuple[nn.Sequential, WayUp]  # of a U-Net: its way down and its way up
+
+
+class JoinedStyle(Styled):
+    """The style before the channels of a map, activated: [N, C, H, W] to [N, embedding_dim + C, H, W]."""
+
+    def forward(self, x: Tensor, style: Tensor) -> Tensor:
+        style = style[:, :, None, None].expand(-1, -1, *x.shape[2:])
+        return F.relu(torch.cat([style, x], 1), inplace=True)
 
 
 class ContiguousGradient(nn.Module):
@@ -189,7 +206,7 @@ def up_conv2d(up_mode: str, in_channels: int, out_channels: int, *, bias: bool) 
     raise ValueError(f"up_mode {up_mode!r} is not one of {', '.join(UP_MODES)}")
 
 
-def norm_layer(norm_type: str, channels: int) -> nn.Module:
+def norm_layer(norm_type: str, channels: int) -> nn.BatchNorm2d | nn.InstanceNorm2d:
     """The normalisation of a map with `channels` channels, by `norm_type`."""
     if norm_type == "batch":
         return nn.BatchNorm2d(channels)

@@ -14,59 +14,47 @@ import torch
 from torch import Tensor, nn
 
 from model import losses
-from model.config import AMP_TYPES, Zi2ZiConfig, num_downs
+from model.config import AMP_TYPES, GENERATORS, Zi2ZiConfig, num_downs
 from model.discriminator import Discriminator
 from model.layers import (
+    UP_MODES,
     ContiguousGradient,
-    Float32Tanh,
+    JoinedStyle,
+    Level,
+    WayUp,
     conv2d,
     init_weights,
     norm_layer,
     up_conv2d,
 )
 from model.muon import BETAS, Muon
+from model.residual import residual_levels
 
 # --------------------------------------------------------------------------- generator
 
 
 class UnetSkipConnectionBlock(nn.Module):
-    """One level of the U-Net: halve the map, run the level below, double it, join it to the input.
+    """One level of the U-Net: the way down, the level below, the way up, joined to what came in.
 
-    `submodule` is None at the bottleneck, where the label embedding is joined. The outermost level
-    (`outer_nc` image channels) has neither norm nor skip connection and ends in tanh.
+    `submodule` is None at the bottleneck. The outermost level has no skip connection. A level is joined by its
+    channels, or, with `adds`, by a sum.
     """
 
     def __init__(
         self,
-        outer_nc: int,  # channels of the map that comes in and of the map that goes out
-        inner_nc: int,  # channels one level below
+        down: nn.Sequential,
+        up: WayUp,
+        submodule: "UnetSkipConnectionBlock | None" = None,
         *,
-        submodule: "UnetSkipConnectionBlock | None",
         outermost: bool = False,
-        embedding_dim: int = 0,  # used at the bottleneck alone
-        norm_type: str = "batch",
-        up_mode: str = "conv",
-        blur: bool = False,
-        dropout: float = 0.0,
+        adds: bool = False,
     ):
         super().__init__()
-        innermost = submodule is None
-        self.outermost = outermost
-        # In place, as in the earlier ports: what the skip connection carries is the activated map.
-        down: list[nn.Module] = [] if outermost else [nn.LeakyReLU(0.2, inplace=True)]
-        down.append(conv2d(outer_nc, inner_nc, 4, stride=2, bias=False, blur=blur))
-        if not (outermost or innermost):
-            down.append(norm_layer(norm_type, inner_nc))
-        joined_nc = inner_nc + (embedding_dim if innermost else inner_nc)
-        up: list[nn.Module] = [nn.ReLU(inplace=True), up_conv2d(up_mode, joined_nc, outer_nc, bias=outermost)]
-        up.append(Float32Tanh() if outermost else norm_layer(norm_type, outer_nc))
-        if dropout > 0:
-            up.append(nn.Dropout(dropout))
-        if not outermost:
-            up.append(ContiguousGradient())
-        self.down = nn.Sequential(*down)
+        self.down = down
         self.submodule = submodule
-        self.up = nn.Sequential(*up)
+        self.up = up
+        self.outermost = outermost
+        self.adds = adds
         self.frozen = False
 
     def freeze_down(self) -> None:
@@ -88,53 +76,105 @@ class UnetSkipConnectionBlock(nn.Module):
         return encoded if self.submodule is None else self.submodule.encode(encoded)
 
     def forward(self, x: Tensor, style: Tensor) -> tuple[Tensor, Tensor]:
-        """Map x [N, outer_nc, H, W] and style [N, embedding_dim] to (map, bottleneck).
+        """Map x [N, C, H, W] and style [N, embedding_dim] to (map, bottleneck).
 
-        The map has 2 * outer_nc channels (input and output joined), outer_nc at the outermost level.
+        The map has the channels of `x` twice, once where it is a sum, and at the outermost level those of the way up.
         """
         encoded = self.down(x)
-        if self.submodule is None:
-            bottleneck = encoded
-            style = style[:, :, None, None].expand(-1, -1, *encoded.shape[2:])
-            below = torch.cat([style, encoded], 1)
-        else:
-            below, bottleneck = self.submodule(encoded, style)
-        image = self.up(below)
-        return (image if self.outermost else torch.cat([x, image], 1)), bottleneck
+        below, bottleneck = (encoded, encoded) if self.submodule is None else self.submodule(encoded, style)
+        image = self.up(below, style)
+        if self.outermost:
+            return image, bottleneck
+        return (x + image if self.adds else torch.cat([x, image], 1)), bottleneck
+
+
+def zi2zi_levels(
+    *,
+    input_nc: int,
+    ngf: int,
+    embedding_dim: int,
+    image_size: int,
+    norm_type: str,
+    up_mode: str,
+    blur: bool,
+    dropout: float,
+) -> list[Level]:
+    """The levels of zi2zi (Tian, 2017), the innermost first: one convolution down to half the size, one up.
+
+    The label's embedding is joined at the bottleneck. The outermost level has no norm. Dropout is between the
+    bottleneck and the 8x8 maps.
+    """
+    deep = num_downs(image_size) - 3  # levels of the full width, the innermost among them
+    widths = [input_nc, ngf, ngf * 2, ngf * 4, *[ngf * 8] * deep]
+    levels = []
+    for number in range(len(widths) - 1, 0, -1):
+        outer_nc, inner_nc = widths[number - 1 : number + 1]
+        innermost, outermost = number == len(widths) - 1, number == 1
+        # In place, as in the earlier ports: what the skip connection carries is the activated map.
+        down: list[nn.Module] = [] if outermost else [nn.LeakyReLU(0.2, inplace=True)]
+        down.append(conv2d(outer_nc, inner_nc, 4, stride=2, bias=False, blur=blur))
+        if not (outermost or innermost):
+            down.append(norm_layer(norm_type, inner_nc))
+        joined_nc = inner_nc + (embedding_dim if innermost else inner_nc)
+        up: list[nn.Module] = [JoinedStyle() if innermost else nn.ReLU(inplace=True)]
+        up.append(up_conv2d(up_mode, joined_nc, outer_nc, bias=outermost))
+        if not outermost:
+            up.append(norm_layer(norm_type, outer_nc))
+            if number > 4 and not innermost and dropout > 0:
+                up.append(nn.Dropout(dropout))
+            up.append(ContiguousGradient())
+        levels.append((nn.Sequential(*down), WayUp(*up)))
+    return levels
 
 
 class UNetGenerator(nn.Module):
-    """The generator of zi2zi (Tian, 2017): a U-Net with the label's embedding at the bottleneck.
+    """A U-Net that draws a glyph in the style of a label: with levels of zi2zi, or with residual ones.
 
-    With the default modes its state dict has the keys and shapes of the earlier PyTorch ports.
+    Of zi2zi's with the default modes the state dict has the keys and shapes of the earlier PyTorch ports.
 
     Raises:
-        ValueError: for an image size, norm or up mode that is not known.
+        ValueError: for a kind of generator, an image size, norm or up mode that is not known.
     """
 
     def __init__(
         self,
         *,
+        generator: str = "zi2zi",  # zi2zi | residual
         input_nc: int = 1,  # channels of an image, in and out
-        ngf: int = 64,  # filters of the first level; the deep levels have 8 times as many
+        ngf: int = 64,  # filters of the first level; deep levels have several times as many
         embedding_num: int = 40,  # labels
         embedding_dim: int = 128,  # width of a label's embedding
         image_size: int = 256,
         norm_type: str = "batch",
         up_mode: str = "conv",
         g_blur: bool = False,  # blur before every downsampling
-        dropout: float = 0.5,  # on the way up, between the bottleneck and the 8x8 maps
+        dropout: float = 0.5,  # in the deep levels
     ):
         super().__init__()
-        modes = {"norm_type": norm_type, "up_mode": up_mode, "blur": g_blur}
-        block = UnetSkipConnectionBlock(ngf * 8, ngf * 8, submodule=None, embedding_dim=embedding_dim, **modes)
-        for _ in range(num_downs(image_size) - 5):
-            block = UnetSkipConnectionBlock(ngf * 8, ngf * 8, submodule=block, dropout=dropout, **modes)
-        for outer_nc, inner_nc in ((ngf * 4, ngf * 8), (ngf * 2, ngf * 4), (ngf, ngf * 2)):
-            block = UnetSkipConnectionBlock(outer_nc, inner_nc, submodule=block, **modes)
-        self.model = UnetSkipConnectionBlock(input_nc, ngf, submodule=block, outermost=True, **modes)
+        if generator not in GENERATORS:
+            raise ValueError(f"generator {generator!r} is not one of {', '.join(GENERATORS)}")
+        if up_mode not in UP_MODES:
+            raise ValueError(f"up_mode {up_mode!r} is not one of {', '.join(UP_MODES)}")
+        num_downs(image_size)
+        is_residual = generator == "residual"
+        levels = (residual_levels if is_residual else zi2zi_levels)(
+            input_nc=input_nc,
+            ngf=ngf,
+            embedding_dim=embedding_dim,
+            image_size=image_size,
+            norm_type=norm_type,
+            up_mode=up_mode,
+            blur=g_blur,
+            dropout=dropout,
+        )
+        *deeper, (down, up) = levels
+        block = None
+        for ways in deeper:
+            block = UnetSkipConnectionBlock(*ways, block, adds=is_residual)
+        self.model = UnetSkipConnectionBlock(down, up, block, outermost=True, adds=is_residual)
         self.embedder = nn.Embedding(embedding_num, embedding_dim)
-        init_weights(self)
+        if not is_residual:
+            init_weights(self)
 
     def freeze_encoder(self) -> None:
         """Train the way up and the embedding alone from here on; the way down keeps its weights and statistics."""
@@ -142,7 +182,9 @@ class UNetGenerator(nn.Module):
 
     def ends(self) -> tuple[nn.Module, nn.Module]:
         """The convolutions that take in and give out images."""
-        return self.model.down[0], self.model.up[1]
+        ways = self.model.down, self.model.up
+        down, up = ([m for m in way if isinstance(m, nn.Conv2d | nn.ConvTranspose2d)] for way in ways)
+        return down[0], up[-1]
 
     def encode(self, x: Tensor) -> Tensor:
         """The flattened bottleneck [N, E] of images x [N, C, S, S]; the decoder does not run."""
@@ -153,9 +195,17 @@ class UNetGenerator(nn.Module):
 
         A `label` of floats, [N, embedding_num], blends: each row holds the weights of the labels.
         """
+        field, encoded = self.field(x, label)
+        return torch.tanh(field), encoded
+
+    def field(self, x: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
+        """As `forward`, but the sum before the tanh: its zero line is the outline of the ink.
+
+        It is in float32 or wider: in bf16 tanh is 1 from 3.5 on, and what is wrong there stays wrong.
+        """
         style = label.to(x.dtype) @ self.embedder.weight if label.is_floating_point() else self.embedder(label)
-        image, bottleneck = self.model(x, style)
-        return image, bottleneck.flatten(1)
+        field, bottleneck = self.model(x, style)
+        return field.to(torch.promote_types(field.dtype, torch.float32)), bottleneck.flatten(1)
 
 
 # --------------------------------------------------------------------------------- EMA

@@ -15,7 +15,8 @@ from utils import metrics
 from utils.images import DARK
 from utils.outlines import level_lines, points_along
 
-ENLARGED = 4  # times, before distances are taken
+ENLARGED = 4  # times, before distances are taken,
+FINE = 512  # as long as a side does not get more pixels than these
 STEP = 0.5  # pixels between the points of an outline,
 CHORD = 4  # and points from one end of a chord to the other
 LEAST = 1e-3  # in place of a ratio of 0, so that one fault does not hide all the others from the score
@@ -55,12 +56,17 @@ def ridge_widths(glyph: np.ndarray) -> np.ndarray:
     mask = np.pad(mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1], 1)
     distance = np.asarray(ndimage.distance_transform_edt(mask), np.float32)
     ridge = mask & (ndimage.maximum_filter(distance, 3) == distance)
-    return (2 * distance[ridge] - 1) / ENLARGED
+    return (2 * distance[ridge] - 1) / enlargement(len(glyph))
+
+
+def enlargement(side: int) -> int:
+    """How many times a picture of so many pixels a side is enlarged before distances are taken."""
+    return max(1, min(ENLARGED, FINE // side))
 
 
 def enlarged(glyph: np.ndarray) -> np.ndarray:
-    """A glyph uint8 [S, S] as uint8 [ENLARGED * S, ENLARGED * S]."""
-    side = ENLARGED * len(glyph)
+    """A glyph uint8 [S, S], `enlargement(S)` times as large."""
+    side = enlargement(len(glyph)) * len(glyph)
     return np.asarray(Image.fromarray(glyph).resize((side, side), Image.Resampling.BICUBIC))
 
 
@@ -114,32 +120,26 @@ def by_density(true: Sequence[Strokes]) -> tuple[np.ndarray, np.ndarray]:
     return order[:third], order[-third:]
 
 
-def of_width(glyph: np.ndarray, width: float) -> np.ndarray:
-    """The ink of a glyph uint8 [S, S] with strokes `width` pixels wide, as bool [ENLARGED * S, ENLARGED * S].
-
-    It is grown or shrunk by the same everywhere.
-    """
-    mask = enlarged(glyph) < DARK
-    widths = ridge_widths(glyph)
-    if not len(widths):
-        return mask
-    grown = ENLARGED * (width - float(widths.mean())) / 2
-    inside, outside = (np.asarray(ndimage.distance_transform_edt(side)) for side in (mask, ~mask))
-    return np.where(mask, 0.5 - inside, outside - 0.5) < grown
+def grown(glyph: np.ndarray, by: float) -> np.ndarray:
+    """The ink of a glyph uint8 [S, S], bool [S, S], with its edge moved outwards by so many pixels, or inwards."""
+    ink = glyph < DARK
+    if by > 0:
+        return np.asarray(ndimage.distance_transform_edt(~ink)) < by + 0.5
+    return np.asarray(ndimage.distance_transform_edt(ink)) > 0.5 - by
 
 
-def nearness(fake: np.ndarray, target: np.ndarray, source: np.ndarray) -> float:
+def nearness(glyphs: Sequence[np.ndarray], measured: Sequence[Sequence[Strokes]]) -> float:
     """The share of drawn glyphs that are nearer to the target's glyph than to the source's.
 
-    By the intersection over union of the ink, all three brought to the target's width of strokes.
+    By the intersection over union of the ink, all three brought to the target's width of strokes. `glyphs` are those
+    drawn, of the target and of the source, `measured` their strokes.
     """
-    nearer = 0
-    for glyphs in zip(fake, target, source, strict=True):
-        widths = ridge_widths(glyphs[1])
-        width = float(widths.mean()) if len(widths) else 0.0
-        drawn, true, start = (of_width(glyph, width) for glyph in glyphs)
-        nearer += _iou(drawn, true) > _iou(drawn, start)
-    return nearer / len(fake)
+    nearer, widths = 0, [[_mean_width([glyph]) for glyph in group] for group in measured]
+    for number, three in enumerate(zip(*glyphs, strict=True)):
+        goal = widths[1][number]
+        inks = [grown(glyph, (goal - width[number]) / 2) for glyph, width in zip(three, widths, strict=True)]
+        nearer += _iou(inks[0], inks[1]) > _iou(inks[0], inks[2])
+    return nearer / len(glyphs[0])
 
 
 def _iou(a: np.ndarray, b: np.ndarray) -> float:
@@ -174,11 +174,10 @@ def stroke_score(scores: Mapping[str, float]) -> float:
     return math.exp(total / sum(WEIGHTS.values()))
 
 
-def score_strokes(fake: np.ndarray, target: np.ndarray) -> dict[str, float]:
-    """Every measure of the strokes, rounded to five digits."""
-    drawn, true = ([strokes(glyph) for glyph in images] for images in (fake, target))
+def score_strokes(drawn: Sequence[Strokes], true: Sequence[Strokes]) -> dict[str, float]:
+    """How drawn strokes compare with the true ones."""
     sparse, dense = by_density(true)
-    found = {
+    return {
         "stroke_width": stroke_width(drawn, true),
         "stroke_width_sparse": stroke_width([drawn[i] for i in sparse], [true[i] for i in sparse]),
         "stroke_width_dense": stroke_width([drawn[i] for i in dense], [true[i] for i in dense]),
@@ -187,11 +186,13 @@ def score_strokes(fake: np.ndarray, target: np.ndarray) -> dict[str, float]:
         "roughness": roughness(drawn, true),
         "contours_right": float(np.mean([a.contours == b.contours for a, b in zip(drawn, true, strict=True)])),
     }
-    return {name: round(value, 5) for name, value in found.items()}
 
 
 def score_all(fake: np.ndarray, target: np.ndarray, source: np.ndarray) -> dict[str, float]:
-    """Every measure of drawings of `source` against the true glyphs, and the one score that is made of them."""
-    scores = metrics.score(fake, target) | score_strokes(fake, target)
-    scores["nearness"] = round(nearness(fake, target, source), 5)
-    return scores | {"stroke_score": round(stroke_score(scores), 5)}
+    """Every measure of drawings of `source` against the true glyphs, and the one score made of them, to five digits."""
+    glyphs = fake, target, source
+    measured = [[strokes(glyph) for glyph in images] for images in glyphs]
+    scores = metrics.score(fake, target) | score_strokes(*measured[:2])
+    scores["nearness"] = nearness(glyphs, measured)
+    scores["stroke_score"] = stroke_score(scores)
+    return {name: round(value, 5) for name, value in scores.items()}

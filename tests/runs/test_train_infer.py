@@ -69,7 +69,9 @@ def test_a_small_run_says_what_it_scaled_down(tmp_path):
 # ------------------------------------------------------------------------------------------------- resume
 
 
-@pytest.mark.parametrize("flags", [[], ["--accum_steps", 2, "--num_workers", 2], ["--amp", "bf16"]])
+@pytest.mark.parametrize(
+    "flags", [[], ["--accum_steps", 2, "--num_workers", 2], ["--amp", "bf16", "--generator", "residual"]]
+)
 def test_resuming_ends_in_the_same_bytes(tmp_path, flags):
     """In the middle of an epoch, with dropout and augmentation, and a step that was lost."""
     flags = ["--g_blur", "--d_blur", "--checkpoint_steps", 3, *flags]
@@ -327,6 +329,7 @@ def test_compare_scores_raw_and_ema(trained, tmp_path, capsys):
         (["--label", "1"], "labels 0 Sample Kai"),
         (["--image_size", "128"], "image_size 128 contradicts the checkpoint, whose image_size is 64"),
         (["--up_mode", "upsample"], "up_mode upsample contradicts"),
+        (["--generator", "residual"], "generator residual contradicts the checkpoint, whose generator is zi2zi"),
         (["--resume", "99"], "no generator of step 99"),
         (["--src_txt", "  "], "holds no character"),
         (["--src_txt_file", "none.txt"], "none.txt: No such file"),

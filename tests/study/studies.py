@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from tests.study.variants import Variant
-from utils.training.flags import DEFAULTS
+from utils.training.flags import DEFAULTS, OF_GENERATOR
 
 # What training was before any search: the settings of the earlier ports with the blur, at one learning rate, and
 # glyphs that are scaled and shifted further than by default now.
@@ -157,6 +157,13 @@ def adversarial() -> dict[str, Variant]:
     }
 
 
+def generators() -> dict[str, Variant]:
+    """The kinds of levels that a generator can have, as the program trains them."""
+    zi2zi = changed(DEFAULT, {"amp": "bf16"})
+    residual = changed(zi2zi, {"generator": "residual", **OF_GENERATOR["residual"]})
+    return {"zi2zi": zi2zi, "residual": residual, "residual without blur": changed(residual, {"g_blur": False})}
+
+
 STUDIES: dict[str, dict[str, Variant]] = {
     "with_discriminator": with_discriminator(),
     "without_discriminator": without_discriminator(),
@@ -165,5 +172,6 @@ STUDIES: dict[str, dict[str, Variant]] = {
     "optimizer": optimizer(),
     "schedules": schedules(),
     "adversarial": adversarial(),
+    "generators": generators(),
     "final": {"default": DEFAULT, "default without blur": changed(DEFAULT, {"g_blur": False}), "zi2zi": ZI2ZI},
 }

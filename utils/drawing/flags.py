@@ -9,7 +9,7 @@ from utils.labels import Label, label_or_blend
 
 # Known from the checkpoint; a flag confirms it or is an error.
 CONFIRMED_SIZES = ("image_size", "input_nc", "ngf", "ndf", "embedding_num", "embedding_dim")
-CONFIRMED_MODES = ("norm_type", "up_mode")
+CONFIRMED_MODES = ("generator", "norm_type", "up_mode")
 CONFIRMED_BLUR = ("g_blur", "d_blur")
 CONFIRMED = CONFIRMED_SIZES + CONFIRMED_MODES + CONFIRMED_BLUR
 NAMES = ("unicode_hex", "unicode_int", "char", "seq")
@@ -102,6 +102,7 @@ class DrawOptions:
     exclude_suspects: int = 0
     g_blur: bool | None = None
     d_blur: bool | None = None
+    generator: str | None = None
     norm_type: str | None = None
     up_mode: str | None = None
     image_size: int | None = None

@@ -134,6 +134,7 @@ def confirm(options: DrawOptions, model: dict[str, Any]) -> None:
     Raises:
         UserError: when a flag contradicts the checkpoint.
     """
+    model = {"generator": Zi2ZiConfig.generator, **model}  # older experiments don't say it
     for name in CONFIRMED:
         given = getattr(options, name)
         if name not in model:  # weights without their discriminator

@@ -21,7 +21,8 @@ LIKELY_FLAGS = (
     ("catagory", "--embedding_num"),
     (".blur", "--g_blur or --d_blur"),
     ("running_", "--norm_type"),
-    (".up.", "--up_mode, --ngf or --image_size"),
+    (".style.", "--generator"),
+    (".up.", "--generator, --up_mode, --ngf or --image_size"),
     ("binary", "--image_size"),
 )
 

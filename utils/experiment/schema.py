@@ -73,6 +73,7 @@ CONFIG = {
     "model": {
         **dict.fromkeys(("image_size", "input_nc", "ngf", "ndf", "embedding_num", "embedding_dim"), COUNT),
         **dict.fromkeys(("norm_type", "up_mode"), str),
+        "generator": Maybe(str),
         **dict.fromkeys(("g_blur", "d_blur"), bool),
     },
     "data": {"kind": str},

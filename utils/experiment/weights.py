@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from model.architecture import count_levels, discriminator_architecture, generator_architecture
+from model.architecture import discriminator_architecture, generator_architecture, likely_image_size
 from utils.errors import UserError
 from utils.experiment import checkpoint, pth
 from utils.experiment.config import Paths, read_config
@@ -165,7 +165,7 @@ def foreign_architecture(weights: Weights, image_size: int | None = None) -> dic
     """The architecture of weights that have no config.json, as an earlier port left them; says what is assumed.
 
     It is read from the keys and shapes of the generator, and of the discriminator of the same step. Without
-    one the image size is `image_size`, or else the power of two that the generator halves down to 1.
+    one the image size is `image_size`, or else the one that is most likely by the number of levels.
 
     Raises:
         UserError: when these are no weights of zi2zi, or `image_size` is not that of the discriminator.
@@ -179,7 +179,7 @@ def foreign_architecture(weights: Weights, image_size: int | None = None) -> dic
         if image_size not in (None, found["image_size"]):
             raise UserError(f"--image_size {image_size} contradicts {path}, which is for {found['image_size']}")
         return found
-    found["image_size"] = image_size or 2 ** count_levels(weights.state_dict)
+    found["image_size"] = image_size or likely_image_size(weights.state_dict)
     if not image_size:
         logger.info(
             f"there is no {path.name} to tell the image size: taking {found['image_size']}, "

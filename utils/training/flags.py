@@ -6,10 +6,12 @@ from typing import Any
 from utils.cli import Flag, FlagTable, Kept, at_least, defaults_in, flags_in, step_latest_or_best
 
 AMP = ("off", "bf16", "fp16")
+GENERATORS = ("zi2zi", "residual")
 OPTIMIZERS = ("muon", "adam")
 # In place of the defaults: how the earlier ports were trained, without blur and EMA.
 RECIPES: dict[str, dict[str, Any]] = {
     "zi2zi": {
+        "generator": "zi2zi",
         "g_blur": False,
         "d_blur": False,
         "dropout": 0.5,
@@ -25,6 +27,9 @@ RECIPES: dict[str, dict[str, Any]] = {
         "sharpness": 1.0,
     }
 }
+
+# What suits a kind of generator, in place of the defaults.
+OF_GENERATOR: dict[str, dict[str, Any]] = {"zi2zi": {}, "residual": {"up_mode": "upsample", "dropout": 0.1}}
 
 TRAIN: FlagTable = {
     "data": (
@@ -74,6 +79,14 @@ TRAIN: FlagTable = {
     "networks": (
         Flag("image_size", "pixels of a side: 2^k or 3*2^k from 64 to 1024", int, 256, kept=Kept.FIXED),
         Flag("input_nc", "channels of an image", int, 1, (1, 3), kept=Kept.FIXED),
+        Flag(
+            "generator",
+            "kind of the generator's levels: zi2zi, or residual for smoother strokes",
+            str,
+            "zi2zi",
+            choices=GENERATORS,
+            kept=Kept.FIXED,
+        ),
         Flag("ngf", "filters of the generator's first level", int, 64, kept=Kept.FIXED),
         Flag("ndf", "filters of the discriminator's first level", int, 64, kept=Kept.FIXED),
         Flag(
@@ -93,7 +106,7 @@ TRAIN: FlagTable = {
         ),
         Flag(
             "up_mode",
-            "upsampling: conv, upsample or pixelshuffle",
+            "upsampling: conv, upsample or pixelshuffle (default conv, of residual levels upsample)",
             str,
             "conv",
             choices=("conv", "upsample", "pixelshuffle"),
@@ -101,7 +114,7 @@ TRAIN: FlagTable = {
         ),
         Flag("g_blur", "anti-aliased downsampling in the generator", bool, True, kept=Kept.FIXED),
         Flag("d_blur", "anti-aliased downsampling in the discriminator", bool, False, kept=Kept.FIXED),
-        Flag("dropout", "dropout in the generator's deep levels, 0 to 1", float, 0.5),
+        Flag("dropout", "dropout in the generator's deep levels, 0 to 1 (default 0.5, residual 0.1)", float, 0.5),
     ),
     "learning": (
         Flag(
@@ -219,6 +232,7 @@ class TrainOptions:
     num_workers: int
     image_size: int
     input_nc: int
+    generator: str
     ngf: int
     ndf: int
     embedding_num: int | None  # None until the labels are counted

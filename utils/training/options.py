@@ -9,7 +9,7 @@ from typing import Any
 from utils.cli import as_given
 from utils.errors import UserError
 from utils.experiment.config import Paths
-from utils.training.flags import DEFAULTS, RECIPES, TrainOptions
+from utils.training.flags import DEFAULTS, OF_GENERATOR, RECIPES, TrainOptions
 from utils.training.recorded import LENGTHS, OF_MACHINE, chosen_by_machine, recorded, replaced_lengths
 
 BUNDLED_FONTS = {"src_font": "bundled:source.otf", "dst_font": ["bundled:target.ttf"]}
@@ -64,10 +64,11 @@ def with_implied(given: Given) -> dict[str, Any]:
 def resolve_options(
     given: Given, paths: Paths, config: dict | None, architecture: Given, on_cuda: bool, amp: str = "off"
 ) -> Choice:
-    """Choose every value: flag, checkpoint, data, recipe, small default where it applies, machine, default.
+    """Choose every value: flag, checkpoint, data, recipe, small default where it applies, machine, kind, default.
 
-    The first of these that knows a value gives it. `given` is what `with_implied` returns, `config` that of a run that
-    is resumed, `architecture` that of the weights a new run starts from, `amp` the precision that suits the device.
+    The first of these that knows a value gives it; what suits the kind of generator comes before the defaults.
+    `given` is what `with_implied` returns, `config` that of a run that is resumed, `architecture` that of the weights
+    a new run starts from, `amp` the precision that suits the device.
 
     Raises:
         UserError: for values that contradict each other.
@@ -91,8 +92,10 @@ def resolve_options(
         "recipe": RECIPES.get(given.get("recipe", ""), {}),
         "small default": small,
         "machine": machine_defaults(on_cuda, amp),
+        "generator": {},
         "default": {**DEFAULTS, **length},
     }
+    sources["generator"] = OF_GENERATOR[first_known(sources)[0]["generator"]]
     values, origins = first_known(sources)
     follows = saved.get("lr_D") == saved.get("lr")  # it was left out, so it goes where --lr goes
     if values["lr_D"] is None or ("lr" in given and "lr_D" not in given and follows):

@@ -19,8 +19,8 @@ from utils.training.recorded import recorded
 logger = logging.getLogger(__name__)
 
 ARCHITECTURE = (
-    *("image_size", "input_nc", "ngf", "ndf", "embedding_num", "embedding_dim", "norm_type", "up_mode"),
-    *("g_blur", "d_blur"),
+    *("image_size", "input_nc", "generator", "ngf", "ndf", "embedding_num", "embedding_dim"),
+    *("norm_type", "up_mode", "g_blur", "d_blur"),
 )
 LABEL_ROWS = ("embedder.weight", "catagory.weight", "catagory.bias")  # tensors with a row for each label
 

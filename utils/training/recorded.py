@@ -15,6 +15,7 @@ BEFORE = {
     "ink_weight": 0.0,
     "optimizer": "adam",
     "sharpness": 1.0,
+    "generator": "zi2zi",
     "early_stop": 0,
     "checkpoint_minutes": 0.0,
 }

@@ -70,7 +70,8 @@ def assert_drawn_as_the_net_says(folder: Path, net: UNetGenerator, labels: list[
         for character in "國是":
             found = np.asarray(Image.open(out / str(label) / f"U+{ord(character):04X}.png")).astype(float)
             size = found.shape[0]
-            pixels = to_float(torch.from_numpy(font.render(character, size))[None], net.model.down[0].in_channels)
+            channels = 3 if net.ends()[0].in_channels % 3 == 0 else 1
+            pixels = to_float(torch.from_numpy(font.render(character, size))[None], channels)
             with torch.no_grad():
                 image = net(pixels, torch.tensor([label]))[0][0]
             expected = ((image + 1) * 127.5).permute(1, 2, 0).squeeze(-1).numpy()
@@ -97,6 +98,9 @@ def test_a_folder_of_an_earlier_port_is_drawn_from_alone(port, tmp_path, capsys)
         {"up_mode": "pixelshuffle", "norm_type": "instance", "g_blur": True},
         {"up_mode": "upsample", "embedding_num": 2},
         {"g_blur": True, "image_size": 96},
+        {"generator": "residual", "up_mode": "upsample", "g_blur": True},
+        {"generator": "residual", "up_mode": "conv", "input_nc": 1, "norm_type": "instance"},
+        {"generator": "residual", "up_mode": "pixelshuffle", "image_size": 96},
     ],
 )
 def test_other_networks_are_recognised(modes, tmp_path):
@@ -109,10 +113,16 @@ def test_other_networks_are_recognised(modes, tmp_path):
     torch.save(net.state_dict(), folder / "20_net_G.pth")
     flags = ["--image_size", 96] if arguments["image_size"] == 96 else []
     assert_drawn_as_the_net_says(tmp_path / "run", net, [0, 1], tmp_path / "out", *flags)
-    judge = {"input_nc": 6, "ndf": 3, "embedding_num": 7, "d_blur": True, "image_size": arguments["image_size"]}
+    judge = {
+        "input_nc": 2 * arguments["input_nc"],
+        "ndf": 3,
+        "embedding_num": 7,
+        "d_blur": True,
+        "image_size": arguments["image_size"],
+    }
     torch.save(Discriminator(**judge).state_dict(), folder / "20_net_D.pth")
     found = foreign_architecture(find_weights(folder, "latest", "auto"))
-    defaults = {"norm_type": "batch", "up_mode": "conv", "g_blur": False}
+    defaults = {"generator": "zi2zi", "norm_type": "batch", "up_mode": "conv", "g_blur": False}
     assert found == defaults | arguments | {"ndf": 3, "d_blur": True}
 
 

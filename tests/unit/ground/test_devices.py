@@ -33,6 +33,7 @@ VARIANTS = {
     "accumulation": {"g_blur": True, "accum_steps": 2},
     "alone": {"g_blur": True, "Ladv_penalty": 0.0, "Lconst_penalty": 0.0},
     "upsample": {"up_mode": "upsample"},
+    "residual": {"generator": "residual", "up_mode": "upsample", "g_blur": True},
     "pixelshuffle": {"up_mode": "pixelshuffle", "norm_type": "instance"},
 }
 

@@ -35,7 +35,14 @@ OTHER_AMP = "off" if default_amp(torch.device("cpu")) == "bf16" else "bf16"
 TRAIN_FLAGS = {
     **{"src_font": "MADE:s", "dst_font": "MADE:t", "charset": "MADE:c", "split_ratio": "0.5", "augment": False},
     **{"image_size": "96", "input_nc": "3", "ngf": "5", "ndf": "3", "embedding_num": "4", "embedding_dim": "9"},
-    **{"norm_type": "instance", "up_mode": "upsample", "g_blur": False, "d_blur": True, "dropout": "0.1"},
+    **{
+        "generator": "residual",
+        "norm_type": "instance",
+        "up_mode": "upsample",
+        "g_blur": False,
+        "d_blur": True,
+        "dropout": "0.1",
+    },
     **{"epoch": "1", "max_steps": "3", "batch_size": "3", "accum_steps": "2", "lr": "0.01", "lr_D": "0.01"},
     **{
         "L1_penalty": "1",
