@@ -52,7 +52,7 @@ def measure(folder: Path, read: Reader | None) -> None:
     print(f"{folder}: {len(pairs)} held-out pairs")
     for name, model in variants(paths, config).items():
         drawn = to_grey(draw(model, source, labels))
-        row = score_all(drawn, target, to_grey(source))
+        row = score_all({name: drawn}, target, to_grey(source))[name]
         row["shift"] = metrics.shift_consistency(lambda x, m=model: m.sample(x, torch.tensor(labels)), pixels)
         if read:
             characters = [character for _, character in pairs]

@@ -188,11 +188,17 @@ def score_strokes(drawn: Sequence[Strokes], true: Sequence[Strokes]) -> dict[str
     }
 
 
-def score_all(fake: np.ndarray, target: np.ndarray, source: np.ndarray) -> dict[str, float]:
-    """Every measure of drawings of `source` against the true glyphs, and the one score made of them, to five digits."""
-    glyphs = fake, target, source
-    measured = [[strokes(glyph) for glyph in images] for images in glyphs]
-    scores = metrics.score(fake, target) | score_strokes(*measured[:2])
-    scores["nearness"] = nearness(glyphs, measured)
-    scores["stroke_score"] = stroke_score(scores)
-    return {name: round(value, 5) for name, value in scores.items()}
+def score_all(drawn: Mapping[str, np.ndarray], target: np.ndarray, source: np.ndarray) -> dict[str, dict[str, float]]:
+    """Every measure of drawings of `source` against the true glyphs, and the one score made of them, to five digits.
+
+    `drawn` and what is returned are by what was drawn with.
+    """
+    true, start = ([strokes(glyph) for glyph in images] for images in (target, source))
+    found = {}
+    for kind, images in drawn.items():
+        own = [strokes(glyph) for glyph in images]
+        scores = metrics.score(images, target) | score_strokes(own, true)
+        scores["nearness"] = nearness((images, target, source), (own, true, start))
+        scores["stroke_score"] = stroke_score(scores)
+        found[kind] = {name: round(value, 5) for name, value in scores.items()}
+    return found

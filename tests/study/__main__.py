@@ -198,11 +198,13 @@ def drawn_and_scored(
     """Columns uint8 [N, S, S], source, drawings with raw, EMA and every further average, target; and their scores."""
     labels = [label for label, _ in pairs]
     source, target = data.render_pairs(pairs, image_size)
-    columns, scores, own = {"source": source}, {}, model.ema
+    columns, changes, own = {"source": source}, {}, model.ema
     for heading, average in {"raw": own, "EMA": own, **model.shadows}.items():
         model.ema = average
-        columns[heading], change = draw(model, source, labels, "raw" if heading == "raw" else "ema")
-        scores[heading] = score_all(columns[heading], to_grey(target), to_grey(source)) | {"shift_change": change}
+        columns[heading], changes[heading] = draw(model, source, labels, "raw" if heading == "raw" else "ema")
+    drawn = {heading: columns[heading] for heading in changes}
+    scores = score_all(drawn, to_grey(target), to_grey(source))
+    scores = {heading: row | {"shift_change": changes[heading]} for heading, row in scores.items()}
     model.ema = own
     return columns | {"target": target}, scores
 

@@ -40,8 +40,8 @@ def compare(session: Session, path: Path) -> dict[str, dict[str, float]]:
     columns, scores = {"source": source, **drawn}, {}
     if truth is not None and known:
         columns["target"] = truth.render_pairs(known, size)[1]
-        target = to_grey(columns["target"])
-        scores = {heading: score_all(to_grey(images), target, to_grey(source)) for heading, images in drawn.items()}
+        grey = {heading: to_grey(images) for heading, images in drawn.items()}
+        scores = score_all(grey, to_grey(columns["target"]), to_grey(source))
         if session.options.compare:
             for heading, model in models.items():
                 scores[heading]["shift_change"] = shift_change(model, source[:SHIFTED_GLYPHS], labels[:SHIFTED_GLYPHS])

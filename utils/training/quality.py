@@ -81,7 +81,7 @@ def score_columns(columns: Mapping[str, np.ndarray], strokes_too: bool = False) 
     source, target = to_grey(columns["source"]), to_grey(columns["target"])
     drawn = {kind: to_grey(images) for kind, images in columns.items() if kind not in ("source", "target")}
     if strokes_too:
-        return {kind: strokes.score_all(images, target, source) for kind, images in drawn.items()}
+        return strokes.score_all(drawn, target, source)
     return {kind: metrics.score(images, target) for kind, images in drawn.items()}
 
 

@@ -48,7 +48,7 @@ def glyphs() -> tuple[np.ndarray, np.ndarray]:
 
 
 def scored(drawn: np.ndarray, glyphs: tuple[np.ndarray, np.ndarray]) -> dict[str, float]:
-    return strokes.score_all(drawn, glyphs[1], glyphs[0])
+    return strokes.score_all({"drawn": drawn}, glyphs[1], glyphs[0])["drawn"]
 
 
 def test_the_width_of_straight_strokes_is_known_to_half_a_percent():
