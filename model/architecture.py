@@ -17,22 +17,35 @@ def generator_architecture(generator: Mapping[str, Any]) -> dict[str, Any]:
         if getattr(generator.get(key), "ndim", None) != ndim:
             first = ", ".join(str(key) for key in list(generator)[:3]) or "nothing"
             raise ValueError(f"it is no generator of zi2zi: it has no {key}, but {first}")
-    ngf, input_nc = generator[f"{down}.weight"].shape[:2]
-    found = {
+    ngf, taken_in = generator[f"{down}.weight"].shape[:2]
+    input_nc = taken_in // patch_of(taken_in) ** 2 if is_residual else taken_in
+    return {
         "generator": "residual" if is_residual else "zi2zi",
-        "input_nc": 3 if is_residual and input_nc % 3 == 0 else 1 if is_residual else input_nc,
+        "input_nc": input_nc,
         "ngf": ngf,
         "embedding_num": generator["embedder.weight"].shape[0],
         "embedding_dim": generator["embedder.weight"].shape[1],
         "norm_type": "batch" if any(key.endswith("running_mean") for key in generator) else "instance",
+        "up_mode": residual_up_mode(generator) if is_residual else up_mode(generator["model.up.1.weight"], input_nc),
         "g_blur": any(key.endswith(".blur") for key in generator),
     }
-    if is_residual:
-        below = [key.removeprefix("model.submodule.up.") for key in generator if key.startswith("model.submodule.up.")]
-        modes = {"2.conv.weight": "upsample", "2.0.weight": "pixelshuffle"}
-        return found | {"up_mode": next((mode for key, mode in modes.items() if key in below), "conv")}
-    outer, _, size = generator[f"{up}.weight"].shape[:3]
-    return found | {"up_mode": "conv" if size == 4 else "pixelshuffle" if outer == 4 * input_nc else "upsample"}
+
+
+def up_mode(last: Any, input_nc: int) -> str:
+    """How zi2zi's levels upsample, by the outermost one's weight."""
+    outer, _, size = last.shape[:3]
+    return "conv" if size == 4 else "pixelshuffle" if outer == 4 * input_nc else "upsample"
+
+
+def residual_up_mode(generator: Mapping[str, Any]) -> str:
+    """How residual levels upsample, by the names in the second one."""
+    modes = {"2.conv.weight": "upsample", "2.0.weight": "pixelshuffle"}
+    return next((mode for name, mode in modes.items() if f"model.submodule.up.{name}" in generator), "conv")
+
+
+def patch_of(folded: int) -> int:
+    """The side of the patch that residual levels fold into so many channels; in colour there are thrice as many."""
+    return max(1, math.isqrt(folded // 3 if folded % 3 == 0 else folded))
 
 
 def likely_image_size(generator: Mapping[str, Any]) -> int:
@@ -40,9 +53,7 @@ def likely_image_size(generator: Mapping[str, Any]) -> int:
     levels = 1 + max(key.count("submodule.") for key in generator)
     if "model.down.1.weight" not in generator:
         return 2 ** min(levels, 11)
-    folded = generator["model.down.1.weight"].shape[1]
-    patch = math.isqrt(folded // (3 if folded % 3 == 0 else 1))
-    return patch * 8 * 2 ** (min(levels, 8) - 1)
+    return patch_of(generator["model.down.1.weight"].shape[1]) * 8 * 2 ** (min(levels, 8) - 1)
 
 
 def discriminator_architecture(discriminator: Mapping[str, Any]) -> dict[str, Any]:

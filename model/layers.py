@@ -1,5 +1,7 @@
 """The layers both networks are built from: anti-aliased downsampling, upsampling, norms, initialisation."""
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -159,6 +161,19 @@ class WayUp(nn.Sequential):
         for module in self:
             x = module(x, style) if isinstance(module, Styled) else module(x)
         return x
+
+
+class Form(NamedTuple):
+    """What the levels of a generator are made by; as the arguments of `UNetGenerator`."""
+
+    input_nc: int
+    ngf: int
+    embedding_dim: int
+    image_size: int
+    norm_type: str
+    up_mode: str
+    blur: bool
+    dropout: float
 
 
 Level = tuple[nn.Sequential, WayUp]  # of a U-Net: its way down and its way up

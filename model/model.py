@@ -16,19 +16,10 @@ from torch import Tensor, nn
 from model import losses
 from model.config import AMP_TYPES, GENERATORS, Zi2ZiConfig, num_downs
 from model.discriminator import Discriminator
-from model.layers import (
-    UP_MODES,
-    ContiguousGradient,
-    JoinedStyle,
-    Level,
-    WayUp,
-    conv2d,
-    init_weights,
-    norm_layer,
-    up_conv2d,
-)
+from model.layers import UP_MODES, Form, WayUp, init_weights
 from model.muon import BETAS, Muon
 from model.residual import residual_levels
+from model.zi2zi import zi2zi_levels
 
 # --------------------------------------------------------------------------- generator
 
@@ -88,45 +79,6 @@ class UnetSkipConnectionBlock(nn.Module):
         return (x + image if self.adds else torch.cat([x, image], 1)), bottleneck
 
 
-def zi2zi_levels(
-    *,
-    input_nc: int,
-    ngf: int,
-    embedding_dim: int,
-    image_size: int,
-    norm_type: str,
-    up_mode: str,
-    blur: bool,
-    dropout: float,
-) -> list[Level]:
-    """The levels of zi2zi (Tian, 2017), the innermost first: one convolution down to half the size, one up.
-
-    The label's embedding is joined at the bottleneck. The outermost level has no norm. Dropout is between the
-    bottleneck and the 8x8 maps.
-    """
-    deep = num_downs(image_size) - 3  # levels of the full width, the innermost among them
-    widths = [input_nc, ngf, ngf * 2, ngf * 4, *[ngf * 8] * deep]
-    levels = []
-    for number in range(len(widths) - 1, 0, -1):
-        outer_nc, inner_nc = widths[number - 1 : number + 1]
-        innermost, outermost = number == len(widths) - 1, number == 1
-        # In place, as in the earlier ports: what the skip connection carries is the activated map.
-        down: list[nn.Module] = [] if outermost else [nn.LeakyReLU(0.2, inplace=True)]
-        down.append(conv2d(outer_nc, inner_nc, 4, stride=2, bias=False, blur=blur))
-        if not (outermost or innermost):
-            down.append(norm_layer(norm_type, inner_nc))
-        joined_nc = inner_nc + (embedding_dim if innermost else inner_nc)
-        up: list[nn.Module] = [JoinedStyle() if innermost else nn.ReLU(inplace=True)]
-        up.append(up_conv2d(up_mode, joined_nc, outer_nc, bias=outermost))
-        if not outermost:
-            up.append(norm_layer(norm_type, outer_nc))
-            if number > 4 and not innermost and dropout > 0:
-                up.append(nn.Dropout(dropout))
-            up.append(ContiguousGradient())
-        levels.append((nn.Sequential(*down), WayUp(*up)))
-    return levels
-
-
 class UNetGenerator(nn.Module):
     """A U-Net that draws a glyph in the style of a label: with levels of zi2zi, or with residual ones.
 
@@ -157,16 +109,8 @@ class UNetGenerator(nn.Module):
             raise ValueError(f"up_mode {up_mode!r} is not one of {', '.join(UP_MODES)}")
         num_downs(image_size)
         is_residual = generator == "residual"
-        levels = (residual_levels if is_residual else zi2zi_levels)(
-            input_nc=input_nc,
-            ngf=ngf,
-            embedding_dim=embedding_dim,
-            image_size=image_size,
-            norm_type=norm_type,
-            up_mode=up_mode,
-            blur=g_blur,
-            dropout=dropout,
-        )
+        form = Form(input_nc, ngf, embedding_dim, image_size, norm_type, up_mode, g_blur, dropout)
+        levels = residual_levels(form) if is_residual else zi2zi_levels(form)
         *deeper, (down, up) = levels
         block = None
         for ways in deeper:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from model.layers import Level, Styled, WayUp, conv2d, norm_layer
+from model.layers import Form, Level, Styled, WayUp, conv2d, norm_layer
 
 FINEST = 64  # pixels of a side that the outermost level works at, as long as LARGEST_PATCH allows
 LARGEST_PATCH = 4  # pixels of a side that are folded into channels
@@ -86,35 +86,25 @@ def patch_side(image_size: int) -> int:
     return patch
 
 
-def residual_levels(
-    *,
-    input_nc: int,
-    ngf: int,
-    embedding_dim: int,
-    image_size: int,
-    norm_type: str,
-    up_mode: str,
-    blur: bool,
-    dropout: float,
-) -> list[Level]:
+def residual_levels(form: Form) -> list[Level]:
     """The ways down and up of every level, the innermost first."""
-    patch = patch_side(image_size)
-    sides = [image_size // patch]
+    patch = patch_side(form.image_size)
+    sides = [form.image_size // patch]
     while sides[-1] > COARSEST:
         sides.append(sides[-1] // 2)
-    widths = [ngf * WIDTHS[min(number, len(WIDTHS) - 1)] for number in range(len(sides))]
+    widths = [form.ngf * WIDTHS[min(number, len(WIDTHS) - 1)] for number in range(len(sides))]
     levels = []
     for number, (side, width) in enumerate(zip(sides, widths, strict=True)):
-        drop = dropout if side <= DROPPING else 0.0
-        folded = input_nc * patch**2
+        drop = form.dropout if side <= DROPPING else 0.0
+        folded = form.input_nc * patch**2
         if number == 0:
             begin = [nn.PixelUnshuffle(patch), conv2d(folded, width, 3, stride=1, bias=True)]
             end = [conv2d(width, folded, 3, stride=1, bias=True), nn.PixelShuffle(patch)]
         else:
-            begin = [conv2d(widths[number - 1], width, 3, stride=2, bias=True, blur=blur)]
-            end = [upsampling(up_mode, width, widths[number - 1])]
-        blocks = [ResidualBlock(width, norm_type, drop) for _ in range(BLOCKS_UP - 1)]
-        down = nn.Sequential(*begin, ResidualBlock(width, norm_type, drop))
-        up = WayUp(StyledBlock(width, norm_type, drop, embedding_dim), *blocks, *end)
+            begin = [conv2d(widths[number - 1], width, 3, stride=2, bias=True, blur=form.blur)]
+            end = [upsampling(form.up_mode, width, widths[number - 1])]
+        blocks = [ResidualBlock(width, form.norm_type, drop) for _ in range(BLOCKS_UP - 1)]
+        down = nn.Sequential(*begin, ResidualBlock(width, form.norm_type, drop))
+        up = WayUp(StyledBlock(width, form.norm_type, drop, form.embedding_dim), *blocks, *end)
         levels.append((down, up))
     return levels[::-1]

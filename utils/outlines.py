@@ -3,8 +3,6 @@
 import contourpy
 import numpy as np
 
-from utils.images import PAPER
-
 SMALLEST = 3.0  # square pixels: what is smaller is no contour
 
 
@@ -13,19 +11,9 @@ def level_lines(image: np.ndarray) -> list[np.ndarray]:
 
     Pixel (0, 0) spans 0 to 1. Ink lies to the right of a line in the direction it runs (seen with y downwards).
     """
-    return lines_of(PAPER - image.astype(np.float64), PAPER / 2, 0.0)
-
-
-def zero_lines(field: np.ndarray) -> list[np.ndarray]:
-    """As `level_lines`, where a float field [S, S] is 0; ink is negative."""
-    return lines_of(-field.astype(np.float64), 0.0, -float(np.abs(field).max(initial=1.0)))
-
-
-def lines_of(ink: np.ndarray, level: float, paper: float) -> list[np.ndarray]:
-    """The closed lines at which `ink` [S, S] is `level`; beyond the border it is `paper`, which closes every line."""
-    padded = np.pad(ink, 1, constant_values=paper)
-    generator = contourpy.contour_generator(z=padded, name="serial", line_type=contourpy.LineType.Separate)
-    return [np.asarray(line)[:-1] - 0.5 for line in generator.lines(level)]
+    ink = np.pad(255.0 - image, 1)  # paper all around closes every line
+    generator = contourpy.contour_generator(z=ink, name="serial", line_type=contourpy.LineType.Separate)
+    return [np.asarray(line)[:-1] - 0.5 for line in generator.lines(255 / 2)]
 
 
 def points_along(line: np.ndarray, step: float) -> np.ndarray | None:

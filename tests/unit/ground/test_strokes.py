@@ -9,7 +9,7 @@ from scipy import ndimage
 from utils import strokes
 from utils.glyphs.placement import Movement
 from utils.glyphs.render import GlyphRenderer
-from utils.outlines import level_lines, points_along, zero_lines
+from utils.outlines import level_lines
 
 SIDE, FINE = 128, 8  # pixels, and how much finer a shape is painted
 
@@ -112,13 +112,3 @@ def test_the_sparse_and_the_dense_third_are_told_apart(glyphs):
     found = strokes.score_strokes(drawn, true)
     assert found["stroke_width_sparse"] == 1
     assert found["stroke_width_dense"] > 1.1
-
-
-def test_the_zero_line_of_a_field_lies_where_it_is_zero():
-    at = np.arange(SIDE) + 0.5
-    field = (np.hypot(at[None] - 64, at[:, None] - 64) - 30).astype(np.float32)  # ink is negative
-    (line,) = zero_lines(field)
-    points = points_along(line, 1.0)
-    assert np.abs(np.hypot(*(points - 64).T) - 30).max() < 0.02
-    (square,) = zero_lines(np.full((SIDE, SIDE), -1.0))  # ink up to the border is closed there
-    assert len(square) > 3

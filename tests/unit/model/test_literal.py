@@ -7,12 +7,13 @@ from tests.helpers.literal import LiteralBlurConv2d, LiteralModel
 from tests.helpers.models import tiny_batch, tiny_model
 
 
+@pytest.mark.parametrize("levels", [{}, {"generator": "residual", "up_mode": "upsample"}])
 @pytest.mark.parametrize("norm_type", ["batch", "instance"])
 @pytest.mark.parametrize(("g_blur", "d_blur"), [(False, False), (True, False), (True, True)])
-def test_the_fast_step_equals_the_literal_one(norm_type, g_blur, d_blur):
+def test_the_fast_step_equals_the_literal_one(norm_type, g_blur, d_blur, levels):
     """Losses, gradients and weights over three steps, in float64."""
     torch.manual_seed(0)
-    model = tiny_model(torch.float64, norm_type=norm_type, g_blur=g_blur, d_blur=d_blur, dropout=0.0)
+    model = tiny_model(torch.float64, norm_type=norm_type, g_blur=g_blur, d_blur=d_blur, dropout=0.0, **levels)
     literal = LiteralModel(model)
     assert any(isinstance(m, LiteralBlurConv2d) for m in literal.netG.modules()) == g_blur
     assert any(isinstance(m, LiteralBlurConv2d) for m in literal.netD.modules()) == d_blur

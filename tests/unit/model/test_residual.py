@@ -7,7 +7,6 @@ from torch import nn
 from model import UNetGenerator, fold_norms
 from model.layers import UP_MODES
 from model.residual import patch_side
-from tests.helpers.literal import LiteralModel
 from tests.helpers.models import tiny_batch, tiny_model
 
 
@@ -98,21 +97,6 @@ def test_a_frozen_encoder_stays_as_it_is():
     changed = {name for name, tensor in model.netG.state_dict().items() if not torch.equal(tensor, state[name])}
     assert changed
     assert not any(".down." in name for name in changed)
-
-
-@pytest.mark.parametrize("norm_type", ["batch", "instance"])
-def test_the_fast_step_equals_the_literal_one(norm_type):
-    modes = {"generator": "residual", "up_mode": "upsample", "g_blur": True, "norm_type": norm_type, "dropout": 0.0}
-    model = tiny_model(torch.float64, **modes)
-    literal = LiteralModel(model)
-    for seed in range(3):
-        batch = tiny_batch(dtype=torch.float64, seed=seed)
-        model.set_input(*batch)
-        found, expected = model.optimize_parameters(), literal.step(*batch)
-        for name in expected:
-            assert found[name].item() == pytest.approx(expected[name], rel=1e-9), name
-        for (name, fast), plain in zip(model.netG.named_parameters(), literal.netG.parameters(), strict=True):
-            torch.testing.assert_close(fast, plain, rtol=0, atol=1e-6, msg=name)
 
 
 def test_the_field_is_the_sum_before_the_tanh():
