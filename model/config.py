@@ -44,7 +44,6 @@ class Zi2ZiConfig:
     lr_D: float = 0.001  # learning rate of D
     ema_decay: float = 0.999  # decay of the shadow weights; 0: no shadow
     accum_steps: int = 1  # micro-batches that a batch is cut into
-    sharpness: float = 1.0  # contrast of what is drawn, about the middle grey; the training knows nothing of it
     freeze_encoder: bool = False  # train the generator's way up and its embedding alone
     amp: str = "off"  # off | bf16 | fp16: precision of the convolutions in training; weights stay in float32
 
@@ -62,7 +61,7 @@ class Zi2ZiConfig:
         for name in ("L1_penalty", "ink_weight", "Ladv_penalty", "Lconst_penalty", "Lcategory_penalty"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise ValueError(f"{name} {getattr(self, name)} is not a number of 0 or more")
-        for name in ("lr", "lr_D", "sharpness"):
+        for name in ("lr", "lr_D"):
             if not 0 < getattr(self, name) < math.inf:
                 raise ValueError(f"{name} {getattr(self, name)} is not a number above 0")
         for name in ("dropout", "ema_decay"):

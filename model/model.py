@@ -252,6 +252,7 @@ class Zi2ZiModel:
         self.device = torch.device(device)
         self.layout = layout_for(self.device)
         self.ema: EMA | None = None
+        self.calibration: dict[str, Tensor] = {}  # of `calibrate`, by the weights that are drawn with
         self.netG = self._make(UNetGenerator, config.generator_arguments()).train(is_training)
         self.micro_batches: list[Batch] = []  # of `set_input`
         if not is_training:
@@ -507,11 +508,35 @@ class Zi2ZiModel:
         with frozen_statistics(self.netG):
             return self._seeded(batch, seed)
 
-    @torch.inference_mode()
+    def calibrate(self, table: Tensor | None, weights: str = "auto") -> None:
+        """Draw with `weights` as a table [embedding_num, 2] has it, by label: bias b and sharpness s of tanh(s z + b).
+
+        z is what the generator's `field` gives. Both scale a logit, as in Platt (1999): b moves all edges and so makes
+        strokes lighter (above 0) or heavier, s makes edges crisper. Training knows nothing of it, and no state dict
+        holds it. With None it is 0 and 1.
+        """
+        kind = self._kind(weights)
+        if table is None:
+            self.calibration.pop(kind, None)
+        else:
+            self.calibration[kind] = table.to(self.device, torch.float32)
+
+    def kinds(self) -> list[str]:
+        """The weights there are to draw with."""
+        return ["raw"] if self.ema is None else ["raw", "ema"]
+
+    def _kind(self, weights: str) -> str:
+        """`raw` or `ema`, also of `auto`."""
+        if weights not in ("auto", "ema", "raw"):
+            raise ValueError(f"weights {weights!r} is not one of auto, ema, raw")
+        if weights == "ema" and self.ema is None:
+            raise ValueError("this model has no EMA weights")
+        return "raw" if self.ema is None or weights == "raw" else "ema"
+
     def sample(self, source: Tensor, label: Tensor, weights: str = "auto") -> Tensor:
         """Draw source [N, C, S, S] in the style of label [N], in eval mode; returns [N, C, S, S] in [-1, 1].
 
-        `label` may blend, as in the generator.
+        `label` may blend, as in the generator; a blend mixes the calibration as well.
 
         `weights` is `ema`, `raw`, or `auto`: the shadow where there is one. Neither weights nor
         batch-norm statistics nor the training mode change.
@@ -519,19 +544,26 @@ class Zi2ZiModel:
         Raises:
             ValueError: for other `weights`, or for `ema` without a shadow.
         """
-        if weights not in ("auto", "ema", "raw"):
-            raise ValueError(f"weights {weights!r} is not one of auto, ema, raw")
-        if weights == "ema" and self.ema is None:
-            raise ValueError("this model has no EMA weights")
-        net = self.netG if self.ema is None or weights == "raw" else self.ema.shadow
+        return torch.tanh(self.field(source, label, weights))
+
+    @torch.inference_mode()
+    def field(self, source: Tensor, label: Tensor, weights: str = "auto") -> Tensor:
+        """As `sample`, but before the tanh: the outline of the ink is its zero line, to a fraction of a pixel."""
+        kind = self._kind(weights)
+        net: Any = self.netG if self.ema is None or kind == "raw" else self.ema.shadow
         was_training = net.training
         net.eval()
         try:
             # Not a call, for which a compiled network would be compiled once more.
-            image, _ = net.forward(self._image(source), label.to(self.device))
-            return sharpened(image, self.config.sharpness)
+            field, _ = net.field(self._image(source), label.to(self.device))
         finally:
             net.train(was_training)
+        if kind not in self.calibration:
+            return field
+        table, label = self.calibration[kind], label.to(self.device)
+        rows = label.to(table.dtype) @ table if label.is_floating_point() else table[label]
+        bias, sharpness = rows.to(field.dtype)[:, :, None, None, None].unbind(1)
+        return torch.addcmul(bias, sharpness, field)
 
 
 def layout_for(device: torch.device) -> torch.memory_format:
@@ -540,19 +572,6 @@ def layout_for(device: torch.device) -> torch.memory_format:
     On MPS the backward of batch norm is wrong then (pytorch issues 175189 and 188371).
     """
     return torch.contiguous_format if device.type == "mps" else torch.channels_last
-
-
-def sharpened(image: Tensor, sharpness: float) -> Tensor:
-    """An image in [-1, 1] with more contrast about the middle grey, which stays where it is, and so do all edges.
-
-    It is as if the network's last sum, before its tanh, were `sharpness` times as large. Under an L1 loss, grey is what
-    a network draws where it can't tell ink from paper: of the two the likelier is the better guess (the median).
-    """
-    if sharpness == 1:
-        return image
-    # tanh(sharpness * atanh(image)), without the infinity that atanh has at pure ink and paper.
-    ink, paper = (1 - image).clamp(min=0) ** sharpness, (1 + image).clamp(min=0) ** sharpness
-    return (paper - ink) / (paper + ink)
 
 
 def averaging(net: nn.Module, wanted: bool) -> contextlib.AbstractContextManager:

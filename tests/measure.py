@@ -23,6 +23,7 @@ from utils.images import to_float, to_grey
 from utils.legibility import Reader, glyph_reader, legibility
 from utils.sample import draw
 from utils.strokes import score_all
+from utils.training.calibration import Calibrator, pairs_to_look_at
 
 
 def variants(paths: Paths, config: dict) -> dict[str, Zi2ZiModel]:
@@ -50,7 +51,10 @@ def measure(folder: Path, read: Reader | None) -> None:
     target = to_grey(target)
     pixels = to_float(torch.from_numpy(source), config["model"]["input_nc"])
     print(f"{folder}: {len(pairs)} held-out pairs")
+    training = config["training"]
+    looked_at = pairs_to_look_at(data, training.get("val_ratio", 0.0), training["random_seed"])
     for name, model in variants(paths, config).items():
+        Calibrator(model, data, looked_at).calibrate()
         drawn = to_grey(draw(model, source, labels))
         row = score_all({name: drawn}, target, to_grey(source))[name]
         row["shift"] = metrics.shift_consistency(lambda x, m=model: m.sample(x, torch.tensor(labels)), pixels)

@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import hashlib
 import json
 import logging
 import os
@@ -181,6 +182,11 @@ def _lock(number: int) -> None:
     else:
         # A record lock, unlike flock, is not shared with forked workers, which may outlive a killed parent.
         fcntl.lockf(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def short_digest(content: bytes) -> str:
+    """What tells whether a file still holds what it held: 16 hexadecimal digits."""
+    return hashlib.blake2b(content, digest_size=8).hexdigest()
 
 
 def write_json(path: Path, content: Any) -> None:

@@ -1,9 +1,10 @@
 """Drawing glyphs with a model, from pixels to pixels."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from model import Zi2ZiModel
 from utils.images import to_float, to_uint8
@@ -30,10 +31,21 @@ def draw(
 
     `weights` is as in `Zi2ZiModel.sample`.
     """
-    drawn = []
+    fields = _fields(model, source, labels, at_once, weights)
+    return np.concatenate([to_uint8(torch.tanh(field)) for field in fields])
+
+
+def draw_field(
+    model: Zi2ZiModel, source: np.ndarray, labels: Sequence[Label], at_once: int = AT_ONCE, weights: str = "auto"
+) -> Tensor:
+    """As `draw`, but what `Zi2ZiModel.field` gives: float32 [N, C, S, S], whose tanh is the picture."""
+    return torch.cat(list(_fields(model, source, labels, at_once, weights)))
+
+
+def _fields(
+    model: Zi2ZiModel, source: np.ndarray, labels: Sequence[Label], at_once: int, weights: str
+) -> Iterator[Tensor]:
     for start in range(0, len(source), at_once):
         part = slice(start, start + at_once)
         pixels = to_float(torch.from_numpy(source[part]).to(model.device), model.config.input_nc)
-        label = label_tensor(labels[part], model.config.embedding_num)
-        drawn.append(to_uint8(model.sample(pixels, label, weights)))
-    return np.concatenate(drawn)
+        yield model.field(pixels, label_tensor(labels[part], model.config.embedding_num), weights)

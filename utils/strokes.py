@@ -49,14 +49,15 @@ def ridge_widths(glyph: np.ndarray) -> np.ndarray:
     Twice the distance to the paper, less the ridge's own pixel, on a picture that is enlarged so that this is a
     small part of it. The ridge is where no neighbour is further away from paper.
     """
-    mask = enlarged(glyph) < DARK
+    times = enlargement(len(glyph))
+    mask = enlarged(glyph, times) < DARK
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     if not len(rows):
         return np.zeros(0)
     mask = np.pad(mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1], 1)
     distance = np.asarray(ndimage.distance_transform_edt(mask), np.float32)
     ridge = mask & (ndimage.maximum_filter(distance, 3) == distance)
-    return (2 * distance[ridge] - 1) / enlargement(len(glyph))
+    return (2 * distance[ridge] - 1) / times
 
 
 def enlargement(side: int) -> int:
@@ -64,9 +65,9 @@ def enlargement(side: int) -> int:
     return max(1, min(ENLARGED, FINE // side))
 
 
-def enlarged(glyph: np.ndarray) -> np.ndarray:
-    """A glyph uint8 [S, S], `enlargement(S)` times as large."""
-    side = enlargement(len(glyph)) * len(glyph)
+def enlarged(glyph: np.ndarray, times: int) -> np.ndarray:
+    """A glyph uint8 [S, S], so many times as large."""
+    side = times * len(glyph)
     return np.asarray(Image.fromarray(glyph).resize((side, side), Image.Resampling.BICUBIC))
 
 

@@ -26,6 +26,8 @@ from utils.device import tune
 from utils.drawing.draw import draw_files
 from utils.drawing.job import plan
 from utils.experiment import checkpoint
+from utils.experiment.calibration import PLAIN
+from utils.experiment.manifest import Manner
 from utils.glyphs.render import GlyphRenderer
 from utils.training.flags import DEFAULTS
 
@@ -176,6 +178,9 @@ def parts(filters: int, rounds: int) -> list[Row]:
     return [{"what": name, "ms": 1000 * taken, "share": taken / whole} for name, taken in seconds.items()]
 
 
+MANNER = Manner(0, "raw", [PLAIN] * 10)  # of the drawings here
+
+
 def draw(filters: int, rounds: int) -> list[Row]:
     """Characters to PNG files."""
     font, characters = GlyphRenderer("bundled:source.otf"), (bundled().train + bundled().held_out)[:32]
@@ -188,7 +193,7 @@ def draw(filters: int, rounds: int) -> list[Row]:
             fold_norms(model.netG)
             literal = LiteralModel(make_model(filters, **BLURS[name])).netG.eval()
             drawings = plan(characters, [0], Path(folder) / name, "unicode_hex", "png")
-            timed[name] = lambda model=model, drawings=drawings: list(draw_files(model, font, drawings, 16, False))
+            timed[name] = lambda model=model, drawings=drawings: list(draw_files(model, font, drawings, MANNER, 16))
             timed[f"literal {name}"] = lambda net=literal: literal_drawing(net, font, characters, 256, 16, Path(folder))
         seconds = interleaved(timed, rounds)
         for name, taken in seconds.items():
@@ -347,7 +352,7 @@ def draw_in_child(threads: str, filters: str, count: str, folder: str) -> int:
     fold_norms(model.netG)
     drawings = plan(characters, range(labels), Path(folder) / "drawn", "unicode_hex", "png")[: int(count)]
     start = time.perf_counter()
-    assert len(list(draw_files(model, font, drawings, 16, False))) == int(count)
+    assert len(list(draw_files(model, font, drawings, MANNER, 16))) == int(count)
     print(time.perf_counter() - start)
     return 0
 

@@ -97,7 +97,7 @@ def test_a_run_goes_on_in_another_number_of_processes(tmp_path):
     assert out.count("resuming from step 3") == 1
     for folder in (mixed, back):
         for found, expected in zip(losses_of(folder), losses_of(alone), strict=True):
-            assert found == pytest.approx(expected, rel=5e-3)
+            assert found == pytest.approx(expected, rel=2e-2)
         for part in ("net_G", "net_D", "net_G_EMA"):
             expected = weights_of(alone, 6, part)
             for name, value in weights_of(folder, 6, part).items():

@@ -64,14 +64,17 @@ def two_steps(tmp_path_factory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("change", range(15))
+@pytest.mark.parametrize("change", range(18))
 def test_a_kill_within_the_writing_of_a_checkpoint(two_steps, tmp_path, change):
-    """Before each of the 4 writes, the 6 renamings and syncs, and the 5 deletions of the oldest checkpoint."""
+    """Before each of the 5 writes, the 7 renamings and syncs, and the 6 deletions of the oldest checkpoint."""
     folder = shutil.copytree(two_steps, tmp_path / "run")
+    header, first, *others = (folder / "quality.csv").read_text().splitlines()
+    worst = ",".join(["1", *["0.9"] * first.count(",")])  # so that the oldest is not the best, which is kept
+    (folder / "quality.csv").write_text("\n".join([header, worst, *others, ""]))
     flags = ["--resume", "latest", "--checkpoint_steps", 1, "--keep_checkpoints", 2, "--max_steps", 3]
     assert train_child(folder, *flags, fault=DieAtChange(change)).wait().code == -signal.SIGKILL
     newest = steps_of(folder)[-1]
-    assert newest == (2 if change < 9 else 3)
+    assert newest == (2 if change < 11 else 3)
     checkpoint.read_step(folder / "checkpoint", newest)
     assert run_infer(folder, "--src_txt", "國", "--infer_dir", tmp_path / "drawn") == 0
     done = train_child(folder, *flags).wait()

@@ -1,6 +1,7 @@
 """The scripts as a user runs them."""
 
 import json
+import re
 import shutil
 import signal
 import subprocess
@@ -32,7 +33,7 @@ def test_the_two_commands_leave_a_whole_experiment(tmp_path):
     assert done.returncode == 0, done.stderr
     root = tmp_path / "experiments" / "default"
     files = {str(path.relative_to(root)) for path in root.rglob("*") if path.is_file()}
-    parts = {f"checkpoint/6_{part}.pth" for part in ("net_G", "net_G_EMA", "state")}
+    parts = {f"checkpoint/6_{part}" for part in ("net_G.pth", "net_G_EMA.pth", "draw.json", "state.pth")}
     tables = {"losses.csv", "losses.png", "quality.csv", "quality.png", "report.md"}
     assert files == parts | tables | {"config.json", "sample/000006.png"}
     assert "WARNING: no CUDA device" in done.stdout or torch.cuda.is_available()
@@ -121,6 +122,7 @@ def test_of_older_steps_what_is_drawn_with_is_left(tmp_path, trained, capsys):
     left = {path.name for path in (folder / "checkpoint").iterdir()}
     best = find_best(folder / "quality.csv", [6, 12, 13, 14, 15])
     whole = {f"{step}_{part}.pth" for step in (14, 15) for part in ("net_G", "net_D", "net_G_EMA", "state")}
+    whole |= {f"{step}_draw.json" for step in {13, 14, 15, best}}
     assert left == whole | {"13_net_G_EMA.pth"} | {f"{best}_{part}.pth" for part in ("net_G", "net_G_EMA")}
     older = 13 if best > 13 else best
     capsys.readouterr()
@@ -239,7 +241,7 @@ def test_files_hold_what_the_network_drew(trained, tmp_path):
         net = UNetGenerator(image_size=64, ngf=4, embedding_num=1, embedding_dim=8, g_blur=True).eval()
         net.load_state_dict(torch.load(trained / f"checkpoint/12_{part}.pth", weights_only=True))
         folder = tmp_path / kind
-        flags = ["--src_txt", "國是的", "--weights", kind, "--batch_size", 2, "--sharpness", 1]
+        flags = ["--src_txt", "國是的", "--weights", kind, "--batch_size", 2, "--sharpness", 1, "--weight_bias", 0]
         assert run_infer(trained, *flags, "--infer_dir", folder) == 0
         for character in "國是的":
             pixels = to_float(torch.from_numpy(source.render(character, 64))[None])
@@ -249,16 +251,47 @@ def test_files_hold_what_the_network_drew(trained, tmp_path):
             assert np.abs(found.astype(int) - expected).max() <= 1
 
 
-def test_what_is_drawn_is_as_sharp_as_recorded_or_asked_for(trained, tmp_path, capsys):
-    """Other pixels, and further from the middle grey, where the flag says so; without it as config.json has it."""
-    grey = {}
-    for name, flags in {"recorded": [], "the same": ["--sharpness", 1.5], "more": ["--sharpness", 4]}.items():
-        assert run_infer(trained, "--src_txt", "國", *flags, "--infer_dir", tmp_path / name) == 0
+@pytest.fixture
+def calibrated(trained, tmp_path):
+    """An experiment whose step 12 has a calibration that tells itself from others."""
+    folder = shutil.copytree(trained, tmp_path / "run")
+    content = {"ema": [{"bias": 0.25, "sharpness": 2}], "raw": [{"bias": 0, "sharpness": 1}]}
+    (folder / "checkpoint" / "12_draw.json").write_text(json.dumps(content))
+    return folder
+
+
+def test_what_is_drawn_is_as_heavy_and_as_sharp_as_found_or_asked_for(calibrated, tmp_path):
+    grey, asked = {}, {"found": [], "the same": [0.25, 2], "bold": [-3, 4]}
+    for name, values in asked.items():
+        flags = [each for pair in zip(("--weight_bias", "--sharpness"), values, strict=False) for each in pair]
+        assert run_infer(calibrated, "--src_txt", "國", *flags, "--infer_dir", tmp_path / name) == 0
         grey[name] = drawn(tmp_path / name)["U+570B.png"].astype(int)
-    assert (grey["recorded"] == grey["the same"]).all()
-    assert np.abs(grey["more"] - 127).mean() > 2 * np.abs(grey["recorded"] - 127).mean()
-    assert run_infer(trained, "--sharpness", 0) == 2
-    assert "--sharpness 0.0 is not above 0" in capsys.readouterr().err
+    assert (grey["found"] == grey["the same"]).all()
+    assert grey["bold"].mean() < grey["found"].mean() - 10
+    items = json.loads((tmp_path / "bold" / "manifest.json").read_text(encoding="utf-8"))["characters"]
+    assert {"step": 12, "weights": "ema", "bias": -3, "sharpness": 4}.items() <= items[0].items()
+
+
+def test_without_what_was_found_the_bias_is_0_which_is_said(calibrated, tmp_path, capsys):
+    (calibrated / "checkpoint" / "12_draw.json").unlink()
+    for name, flags, said in (("none", [], 1), ("zero", ["--weight_bias", 0], 0)):
+        flags = ["--src_txt", "國", "--sharpness", 2, *flags, "--infer_dir", tmp_path / name]
+        assert run_infer(calibrated, *flags) == 0
+        assert capsys.readouterr().out.count("there is no 12_draw.json") == said
+    assert (drawn(tmp_path / "none")["U+570B.png"] == drawn(tmp_path / "zero")["U+570B.png"]).all()
+
+
+@pytest.mark.parametrize("flag", [("--sharpness", 0), ("--weight_bias", 9), ("--weight_bias", "nan")])
+def test_a_bias_or_sharpness_out_of_range_is_refused(trained, capsys, flag):
+    assert run_infer(trained, *flag) == 2
+    assert f"{flag[0]} {float(flag[1])} is not a number from" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("content", ["{", '{"ema": [{"bias": "x"}]}', "[" * 10_000, '{"raw": 5}'])
+def test_a_damaged_calibration_is_said(calibrated, capsys, content):
+    (calibrated / "checkpoint" / "12_draw.json").write_text(content)
+    assert run_infer(calibrated, "--src_txt", "國") == 2
+    assert re.search(r"12_draw.json (can't be read|is damaged): .*; without it the bias is 0", capsys.readouterr().err)
 
 
 def test_a_checkpoint_without_ema_is_drawn_raw_and_said(trained, tmp_path, capsys):

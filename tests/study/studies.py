@@ -107,7 +107,7 @@ RARE = {"adversarial": "bce", "every": 8, "adversarial_weight": 0.1}
 # own step.
 DEFAULT = Variant(
     config={"g_blur": True}
-    | {name: DEFAULTS[name] for name in ("Ladv_penalty", "Lconst_penalty", "ink_weight", "optimizer", "sharpness")},
+    | {name: DEFAULTS[name] for name in ("Ladv_penalty", "Lconst_penalty", "ink_weight", "optimizer")},
     program=True,
 )
 ZI2ZI = Variant(program=True, halved_after=20)

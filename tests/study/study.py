@@ -31,7 +31,7 @@ from utils import metrics
 from utils.data import loader
 from utils.data.font_pairs import FontData, Split
 from utils.data.loader import ResumableSampler, TrainingPairs, collate
-from utils.data.pairs import PairData, sample_held_out
+from utils.data.pairs import PairData, evenly, sample_held_out
 from utils.data.record_pairs import RecordData
 from utils.device import tune
 from utils.glyphs.charset import read_charset
@@ -39,10 +39,11 @@ from utils.glyphs.render import GlyphRenderer
 from utils.images import save_sheet, to_float, to_grey, to_uint8
 from utils.legibility import glyph_reader, legibility
 from utils.strokes import score_all
+from utils.training.calibration import MOST, Calibrator
 
 RESULTS = Path(__file__).parent.parent / "results"
 SETTING = ("image_size", "ngf", "ndf", "minutes", "max_steps", "final", "characters")
-HELD_OUT, MOST = 100, 1000  # characters that are held out, and the most to train on
+HELD_OUT, CHARACTERS = 100, 1000  # characters that are held out, and the most to train on
 VALIDATION = 0.1  # share of the training characters that a study is scored on
 COLUMNS = (
     "l1",
@@ -95,12 +96,12 @@ def setting_of(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def open_data(args: argparse.Namespace) -> PairData:
-    """The pairs of a study: a folder with train.obj and val.obj, or fonts, with MOST characters and HELD_OUT more."""
+    """The pairs of a study: a folder with train.obj and val.obj, or fonts, with CHARACTERS and HELD_OUT more."""
     if args.data_dir:
         return RecordData.open(Path(args.data_dir), 1)
     fonts = [GlyphRenderer(spec) for spec in (args.src_font, *args.dst_font)]
     covered = [c for c in read_charset(args.charset) if all(font.covers(c) for font in fonts)]
-    chosen = random.Random(777).sample(covered, min(MOST + HELD_OUT, len(covered)))
+    chosen = random.Random(777).sample(covered, min(CHARACTERS + HELD_OUT, len(covered)))
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "chosen.txt"
         path.write_text("".join(chosen), encoding="utf-8")
@@ -177,7 +178,8 @@ def one_run(job: tuple[str, str, int, argparse.Namespace]) -> list[dict]:
     trained, validation = choose_pairs(data, args)
     results = []
     for model, said in train(variant, data, trained, args, seed):
-        columns, scores = drawn_and_scored(model, data, validation, args.image_size)
+        looked_at = [(evenly([pair for pair in trained if pair[0] == 0], MOST), True)]
+        columns, scores = drawn_and_scored(model, data, validation, Calibrator(model, data, looked_at))
         if args.legibility:
             read, characters = glyph_reader(), [character for _, character in validation]
             of_targets = {"of_targets": legibility(read, to_grey(columns["target"]), characters)}
@@ -192,14 +194,15 @@ def one_run(job: tuple[str, str, int, argparse.Namespace]) -> list[dict]:
 
 
 def drawn_and_scored(
-    model: Any, data: PairData, pairs: list, image_size: int
+    model: Any, data: PairData, pairs: list, calibrator: Calibrator
 ) -> tuple[dict[str, np.ndarray], dict[str, dict[str, float]]]:
     """Columns uint8 [N, S, S], source, drawings with raw, EMA and every further average, target; and their scores."""
     labels = [label for label, _ in pairs]
-    source, target = data.render_pairs(pairs, image_size)
+    source, target = data.render_pairs(pairs, model.config.image_size)
     columns, changes, own = {"source": source}, {}, model.ema
     for heading, average in {"raw": own, "EMA": own, **model.shadows}.items():
         model.ema = average
+        calibrator.calibrate(["raw" if heading == "raw" else "ema"])
         columns[heading], changes[heading] = draw(model, source, labels, "raw" if heading == "raw" else "ema")
     drawn = {heading: columns[heading] for heading in changes}
     scores = score_all(drawn, to_grey(target), to_grey(source))

@@ -86,8 +86,12 @@ class PairData(ABC):
 
     def some_pairs(self, count: int) -> list[Pair]:
         """`count` held-out pairs, evenly spread; training pairs where nothing is held out."""
-        pairs = self.held_out_pairs or self.train_pairs
-        return [pairs[i * len(pairs) // count] for i in range(count)] if len(pairs) > count else pairs
+        return evenly(self.held_out_pairs or self.train_pairs, count)
+
+
+def evenly(pairs: Sequence[Pair], most: int) -> list[Pair]:
+    """At most so many of the pairs, evenly spread."""
+    return [pairs[i * len(pairs) // most] for i in range(most)] if len(pairs) > most else list(pairs)
 
 
 def hashed_share(key: Hashable, seed: int, purpose: str) -> float:

@@ -33,7 +33,8 @@ DRAW: FlagTable = {
         Flag("label", "labels to draw, or blends such as 0:0.7,1:0.3", label_or_blend, many=True),
         Flag("run_all_label", "draw every label", bool, one_way=True),
         Flag("weights", "auto (EMA where there is one), ema or raw", str, "auto", choices=("auto", "ema", "raw")),
-        Flag("sharpness", "contrast of what is drawn (default: as in the training)", float),
+        Flag("sharpness", "contrast of what is drawn (default: what the training has found)", float),
+        Flag("weight_bias", "lightens strokes, below 0 thickens them (default: what the training has found)", float),
         Flag("compare", "also draw raw and EMA weights side by side, and score both", bool, one_way=True),
         Flag("legibility", "score how many glyphs an OCR reads (needs rapidocr, onnxruntime)", bool, one_way=True),
         Flag("suspects", "rank the drawings by how odd they are, and draw a sheet of the worst", bool, one_way=True),
@@ -52,7 +53,7 @@ DRAW: FlagTable = {
             "unicode_hex",
             choices=NAMES,
         ),
-        Flag("skip_exist", "leave files that are there already as they are", bool, one_way=True),
+        Flag("skip_exist", "leave files as they are that are drawn so already, or that you have changed", bool, one_way=True),
     ),
     "a font of the drawings (python -m utils.font_export has more flags)": (
         Flag("font_out", "font to make of the drawings: .otf or .ttf"),
@@ -84,6 +85,7 @@ class DrawOptions:
     run_all_label: bool = False
     weights: str = DEFAULTS["weights"]
     sharpness: float | None = None
+    weight_bias: float | None = None
     compare: bool = False
     legibility: bool = False
     suspects: bool = False

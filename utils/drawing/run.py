@@ -13,7 +13,7 @@ from utils.drawing.job import Job
 from utils.drawing.session import Session, open_session
 from utils.drawing.suspects import draw_suspects, rank_drawings
 from utils.errors import UserError
-from utils.experiment.manifest import entry_title, read_suspects, write_manifest
+from utils.experiment.manifest import earlier_entries, entry_title, read_suspects, write_manifest
 from utils.files import locked, remove_stray, write_json
 from utils.fonts import export
 from utils.fonts.coverage import charsets_for, coverage, coverage_lines
@@ -78,7 +78,8 @@ def draw_all(session: Session, ranks: Ranks) -> int:
     entries = list(job.failed) if ranks.is_main else []
     try:
         share = ranks.share(job.drawings)
-        entries.extend(draw_files(model, job.source, share, session.batch_size, session.options.skip_exist))
+        earlier = earlier_entries(folder) if session.options.skip_exist else None
+        entries.extend(draw_files(model, job.source, share, session.manner, session.batch_size, earlier))
         entries = ranks.gather(entries)
     finally:
         if ranks.is_main:

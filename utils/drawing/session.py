@@ -1,7 +1,7 @@
 """Making a drawing ready: models loaded, characters chosen, everything checked, and nothing written."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,9 @@ from utils.drawing.flags import CONFIRMED, DrawOptions
 from utils.drawing.job import Job, choose_job
 from utils.errors import UserError
 from utils.experiment import checkpoint, pth
+from utils.experiment.calibration import PLAIN, Calibration, as_table, check_fixed, read_calibrations
 from utils.experiment.config import Paths, read_config
+from utils.experiment.manifest import Manner
 from utils.experiment.tables import find_best
 from utils.experiment.weights import Weights, find_kinds, foreign_config, weights_folder
 from utils.fonts.export import check_drawn
@@ -35,6 +37,7 @@ class Session:
     weights: Weights  # those that are drawn with
     job: Job
     folder: Path
+    manner: Manner
     batch_size: int
     read: Reader | None  # for --legibility
 
@@ -63,19 +66,21 @@ def open_session(options: DrawOptions, device: torch.device) -> Session:
     read = glyph_reader() if options.legibility else None
     config, found = find_models(options, paths)
     confirm(options, config["model"])
-    if options.sharpness is not None:
-        if not 0 < options.sharpness < 100:
-            raise UserError(f"--sharpness {options.sharpness} is not above 0 and below 100")
-        config = {**config, "model": {**config["model"], "sharpness": options.sharpness}}
+    check_fixed(options.weight_bias, options.sharpness)
     weights = found[0] if options.weights == "raw" else found[-1]
-    models = {HEADINGS[each.kind]: load_model(each, config["model"], device) for each in found}
+    calibrations = {each.kind: find_calibration(options, each, config) for each in found}
+    drawn_with = draw_path(weights)
+    if options.weight_bias is None and not drawn_with.is_file():
+        logger.info(f"there is no {drawn_with.name} to tell how heavy strokes are to be: drawing with --weight_bias 0")
+    models = {HEADINGS[each.kind]: load_model(each, config["model"], calibrations[each.kind], device) for each in found}
+    manner = Manner(weights.step, weights.kind, calibrations[weights.kind], with_fields=bool(options.font_out))
     logger.info(f"drawing with {weights.path}")
     batch_size = options.batch_size or drawing_batch(device.type, config["model"]["image_size"])
     folder = Path(options.infer_dir) if options.infer_dir else paths.root / "infer"
     job = choose_job(options, config, folder)
     if options.font_out:
         check_drawn(options.of_font(), job.characters())
-    return Session(options, models, weights, job, folder, batch_size, read)
+    return Session(options, models, weights, job, folder, manner, batch_size, read)
 
 
 def find_models(options: DrawOptions, paths: Paths) -> tuple[dict[str, Any], list[Weights]]:
@@ -120,12 +125,37 @@ def model_check(values: dict[str, Any], path: Path) -> Callable[[Weights], None]
     return lambda weights: pth.check_fit(shapes, weights.state_dict, weights.path)
 
 
-def load_model(weights: Weights, values: dict[str, Any], device: torch.device) -> Zi2ZiModel:
-    """A model to draw with."""
+def load_model(
+    weights: Weights, values: dict[str, Any], labels: Sequence[Calibration], device: torch.device
+) -> Zi2ZiModel:
+    """A model to draw with, calibrated for each of the `labels`."""
     model = Zi2ZiModel(Zi2ZiConfig(**values), device, is_training=False)
     pth.fit(model.netG, weights.state_dict, weights.path)
     fold_norms(model.netG)
+    model.calibrate(as_table(labels, model.config.embedding_num))
     return model
+
+
+def draw_path(weights: Weights) -> Path:
+    """The file that tells what the step of the weights is drawn with."""
+    return checkpoint.part_path(weights.path.parent, weights.step, checkpoint.DRAW)
+
+
+def find_calibration(options: DrawOptions, weights: Weights, config: dict[str, Any]) -> list[Calibration]:
+    """What each label is drawn with: as the flags say, or as it was found with the step of the weights.
+
+    Raises:
+        UserError: when the file that tells it can't be read.
+    """
+    known = (read_calibrations(draw_path(weights)) or {}).get(weights.kind)
+    count = config["model"]["embedding_num"]
+    if known is None:
+        sharpness = config.get("training", {}).get("sharpness") or PLAIN.sharpness
+        known = [Calibration(PLAIN.bias, sharpness)] * count
+    known += [PLAIN] * (count - len(known))
+    given = {"bias": options.weight_bias, "sharpness": options.sharpness}
+    given = {name: value for name, value in given.items() if value is not None}
+    return [replace(each, **given) for each in known]
 
 
 def confirm(options: DrawOptions, model: dict[str, Any]) -> None:

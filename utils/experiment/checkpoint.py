@@ -10,26 +10,27 @@ from typing import Any, BinaryIO
 import torch
 
 from utils.errors import UserError
+from utils.experiment.calibration import write_calibrations
 from utils.experiment.pth import read_part, read_weights
 from utils.files import patiently, remove_stray, rename_temporary, sync_folder, temporary_path, write_temporary
 
 logger = logging.getLogger(__name__)
 
 NEWEST = 2  # steps that keep all that a training needs to go on from them
-PARTS = GENERATOR, DISCRIMINATOR, EMA_GENERATOR, STATE = "net_G", "net_D", "net_G_EMA", "state"
-FILE_NAME = re.compile(r"([0-9]{1,18})_(net_G|net_D|net_G_EMA|state)\.pth")
+PARTS = GENERATOR, DISCRIMINATOR, EMA_GENERATOR, DRAW, STATE = "net_G", "net_D", "net_G_EMA", "draw", "state"
+FILE_NAME = re.compile(r"([0-9]{1,18})_(?:(net_G|net_D|net_G_EMA|state)\.pth|draw\.json)")
 
 
 def part_path(folder: Path, step: int, part: str) -> Path:
-    """`<folder>/<step>_<part>.pth`; the one place where checkpoint files get their names."""
-    return folder / f"{step}_{part}.pth"
+    """`<folder>/<step>_<part>.pth`, or `<step>_draw.json`; the one place where checkpoint files get their names."""
+    return folder / (f"{step}_{part}" + (".json" if part == DRAW else ".pth"))
 
 
 def steps_with(folder: Path, part: str) -> list[int]:
     """The steps, ascending, that have a file of this part."""
-    files = (path for path in folder.glob(f"*_{part}.pth") if path.is_file()) if folder.is_dir() else ()
+    files = (path for path in folder.glob(f"*_{part}.*") if path.is_file()) if folder.is_dir() else ()
     names = (FILE_NAME.fullmatch(path.name) for path in files)
-    return sorted(int(match[1]) for match in names if match and match[2] == part)
+    return sorted(int(match[1]) for match in names if match and (match[2] or DRAW) == part)
 
 
 def all_steps(folder: Path) -> list[int]:
@@ -63,12 +64,13 @@ def save_checkpoint(folder: Path, step: int, parts: Mapping[str, Mapping[str, An
     """
     folder.mkdir(parents=True, exist_ok=True)
     others = [part for part in parts if part != STATE]
-    contents = {**parts, STATE: {**parts[STATE], "parts": others}}
+    contents = {**parts, STATE: {**parts[STATE], "parts": [part for part in others if part != DRAW]}}
     paths = {part: part_path(folder, step, part) for part in (*others, STATE)}
     renamed = []
     try:
         for part, path in paths.items():
-            write_temporary(path, lambda file, part=part: _write(contents[part], file), durable=True)
+            write = write_calibrations if part == DRAW else _write
+            write_temporary(path, lambda file, part=part, write=write: write(contents[part], file), durable=True)
         paths[STATE].unlink(missing_ok=True)  # a step that is written anew is not complete in between
         for part in others:
             rename_temporary(paths[part])
@@ -126,7 +128,7 @@ def retain(folder: Path, keep: int, best: int | None = None, ours: Iterable[int]
             if step != best and paths[EMA_GENERATOR].is_file():
                 needless.append(GENERATOR)
         else:
-            needless = [DISCRIMINATOR, GENERATOR, EMA_GENERATOR]
+            needless = [DISCRIMINATOR, GENERATOR, EMA_GENERATOR, DRAW]
             if paths[STATE].is_file():
                 patiently(lambda state=paths[STATE]: state.replace(temporary_path(state)))
         for path in (*(paths[part] for part in needless), temporary_path(paths[STATE])):
@@ -136,8 +138,8 @@ def retain(folder: Path, keep: int, best: int | None = None, ours: Iterable[int]
 def clear(folder: Path) -> None:
     """Delete every checkpoint, also those set aside, and what an interrupted write left."""
     remove_stray(folder)
-    for path in (*folder.glob("*.pth"), *folder.glob("after_*/*.pth"), *folder.glob("after_*/*_to_*.csv")):
-        if FILE_NAME.fullmatch(path.name) or path.suffix == ".csv":
+    for path in (*folder.glob("*_*"), *folder.glob("after_*/*_*")):
+        if FILE_NAME.fullmatch(path.name) or path.match("after_*/*_to_*.csv"):
             path.unlink()
     for path in folder.glob("after_*"):
         with contextlib.suppress(OSError):  # it holds something of the user's
@@ -149,7 +151,7 @@ def remove_cut(folder: Path) -> None:
     for path in folder.glob(".*_state.pth.tmp"):
         match = FILE_NAME.fullmatch(path.name.removeprefix(".").removesuffix(".tmp"))
         if match and not part_path(folder, int(match[1]), STATE).exists():
-            for part in (GENERATOR, DISCRIMINATOR, EMA_GENERATOR):
+            for part in PARTS[:-1]:
                 part_path(folder, int(match[1]), part).unlink(missing_ok=True)
     remove_stray(folder)
 
@@ -177,7 +179,7 @@ def set_aside(files: Iterable[Path], aside: Path) -> None:
 
 
 def read_step(folder: Path, step: int) -> dict[str, dict[str, Any]]:
-    """Read every part of a complete step.
+    """Read every part of a complete step that a training goes on from.
 
     Raises:
         UserError: when one is missing or damaged.

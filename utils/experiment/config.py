@@ -79,4 +79,6 @@ def read_config(paths: Paths) -> dict[str, Any] | None:
     wrong = config_fault(config)
     if wrong is not None:
         raise UserError(f"{paths.config} is damaged: {wrong}")
+    if "sharpness" in config["model"]:  # where older experiments have it
+        config["training"]["sharpness"] = config["model"].pop("sharpness")
     return config

@@ -8,14 +8,17 @@ from pathlib import Path
 from typing import Any
 
 from utils.errors import UserError, abbreviate
-from utils.files import write_json
+from utils.experiment.calibration import Calibration
+from utils.files import short_digest, write_json
 from utils.glyphs.charset import codepoint_name, named_character
 from utils.images import EXTENSIONS
-from utils.labels import Label, label_folder
+from utils.labels import Label, label_folder, label_weights
 
 
-def find_drawings(folder: Path, label: Label) -> dict[str, Path]:
+def find_drawings(folder: Path, label: Label, to_trace: bool = False) -> dict[str, Path]:
     """The drawings in a folder of infer.py, by their characters, as its manifest tells, or else the names of its files.
+
+    With `to_trace` a drawing is its field, where that is kept and the drawing was not changed since.
 
     Raises:
         UserError: when there are none.
@@ -24,7 +27,9 @@ def find_drawings(folder: Path, label: Label) -> dict[str, Path]:
     if manifest.is_file():
         for entry in read_manifest(manifest):
             if entry.get("label") == label and "error" not in entry and "codepoint" in entry:
-                found[chr(int(entry["codepoint"][2:], 16))] = folder / entry["file"]
+                path, field = folder / entry["file"], folder / entry.get("field", ".")
+                use_field = to_trace and field.is_file() and is_unchanged(path, entry)
+                found[chr(int(entry["codepoint"][2:], 16))] = field if use_field else path
         if any(path.suffix == ".svg" for path in found.values()):
             raise UserError(f"{folder} holds outlines: draw pictures for a font, without --image_ext svg")
         if not found:
@@ -56,9 +61,9 @@ def read_manifest(path: Path) -> list[dict[str, Any]]:
             if "error" in entry or "record" in entry:
                 continue
             chr(int(entry["codepoint"][2:], 16))
-            file = Path(entry["file"])
-            if file.is_absolute() or ".." in file.parts:
-                raise ValueError("a file outside of the folder")
+            for file in map(Path, (entry["file"], entry.get("field", "."))):
+                if file.is_absolute() or ".." in file.parts:
+                    raise ValueError("a file outside of the folder")
     except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise UserError(f"{path} can't be read: {abbreviate(str(error), 100)}") from error
     return known
@@ -81,12 +86,35 @@ def read_suspects(folder: Path, label: Label) -> list[str]:
 
 
 @dataclass(frozen=True)
+class Manner:
+    """How drawings are made: what a manifest tells of each beside what it shows."""
+
+    step: int
+    weights: str  # ema | raw
+    labels: Sequence[Calibration]  # of each label
+    with_fields: bool = False  # whether fields are kept, for a font to be traced from
+
+    def of(self, label: Label) -> dict[str, Any]:
+        """What the manifest says of a drawing in a label, or in a blend, which mixes those of its labels."""
+        shares = [(self.labels[one], share) for one, share in label_weights(label).items()]
+        bias = sum(share * each.bias for each, share in shares)
+        sharpness = sum(share * each.sharpness for each, share in shares)
+        drawn_with = {"bias": round(bias, 4), "sharpness": round(sharpness, 4)}
+        return {"step": self.step, "weights": self.weights, **drawn_with}
+
+
+@dataclass(frozen=True)
 class Drawing:
     """One character, or the source glyph of one record, in one label, and the file it goes to."""
 
     label: Label
     key: str | int  # the character, or the number of the record
     path: Path
+
+    @property
+    def field(self) -> Path:
+        """Where its field is kept: a picture of what the network gives before the tanh."""
+        return self.path.parent / "field" / f"{self.path.stem}.png"
 
 
 def entry(drawing: Drawing, error: str | None = None) -> dict[str, Any]:
@@ -103,18 +131,56 @@ def entry_title(item: Mapping[str, Any]) -> str:
     return f"{what}, label {item['label']}" if "label" in item else what
 
 
+def drawn_entry(drawing: Drawing, manner: Manner) -> dict[str, Any]:
+    """What the manifest says of a drawing that has just been written."""
+    found = {**entry(drawing), **manner.of(drawing.label), "digest": short_digest(drawing.path.read_bytes())}
+    if manner.with_fields:
+        found["field"] = f"{label_folder(drawing.label)}/field/{drawing.field.name}"
+    return found
+
+
+def is_unchanged(path: Path, entry: Mapping[str, Any]) -> bool:
+    """Whether a drawing is still what was written when the manifest's entry was; False where it does not tell."""
+    return path.is_file() and "digest" in entry and short_digest(path.read_bytes()) == entry["digest"]
+
+
+def identity(item: Mapping[str, Any]) -> str:
+    """What tells an entry from every other one."""
+    return repr((item.get("label"), item.get("codepoint"), item.get("record")))
+
+
+def earlier_entries(folder: Path) -> dict[str, dict[str, Any]]:
+    """The entries of a folder's manifest by their identity; none where it can't be read.
+
+    Where the step of each is in the head alone, as earlier versions wrote it, it is put into each.
+    """
+    with suppress(OSError, ValueError, KeyError, TypeError, RecursionError):  # a manifest that is none is written anew
+        manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+        shared = {} if manifest.get("each_tells") else {"step": manifest.get("step")}
+        return {identity(item): {**shared, **item} for item in manifest["characters"] if isinstance(item, dict)}
+    return {}
+
+
+def kept_entry(drawing: Drawing, earlier: Mapping[str, Mapping[str, Any]], manner: Manner) -> dict[str, Any] | None:
+    """The entry of a drawing that is there and may stay; None where it is to be drawn, perhaps anew.
+
+    What was drawn in another manner is drawn anew; what was changed since, or is not known to be drawn, is the user's.
+    """
+    plain = entry(drawing)
+    if not (drawing.path.is_file() and drawing.path.stat().st_size):  # empty after a loss of power
+        return None
+    known = earlier.get(identity(plain), {})
+    if known.get("file") != plain["file"] or "step" not in known:
+        return plain
+    if "digest" in known and not is_unchanged(drawing.path, known):
+        return plain
+    same = all(known.get(name) == value for name, value in manner.of(drawing.label).items())
+    has_field = not manner.with_fields or ("field" in known and drawing.field.is_file())
+    return dict(known) if same and has_field else None
+
+
 def write_manifest(folder: Path, header: Mapping[str, Any], entries: Sequence[dict[str, Any]]) -> None:
     """Write manifest.json; entries of earlier runs stay for what this run did not touch."""
-    path = folder / "manifest.json"
-    earlier: list[dict[str, Any]] = []
-    if path.is_file():
-        with suppress(ValueError, KeyError, TypeError, RecursionError):  # a manifest that is none is written anew
-            earlier = list(json.loads(path.read_text(encoding="utf-8"))["characters"])
-            earlier = [item for item in earlier if isinstance(item, dict)]
-
-    def identity(item: dict[str, Any]) -> str:
-        return repr((item.get("label"), item.get("codepoint"), item.get("record")))
-
     drawn = set(map(identity, entries))
-    kept = [item for item in earlier if identity(item) not in drawn]
-    write_json(path, {**header, "characters": kept + list(entries)})
+    kept = [item for name, item in earlier_entries(folder).items() if name not in drawn]
+    write_json(folder / "manifest.json", {**header, "each_tells": True, "characters": kept + list(entries)})

@@ -255,7 +255,7 @@ def make_ready(options: ExportOptions) -> Export:
     """
     export = check(options)
     folder = folder_of_drawings(options)
-    images = find_drawings(folder, options.label)
+    images = find_drawings(folder, options.label, to_trace=True)
     wanted = export.wanted("".join(images))
     left_out = read_suspects(folder, options.label)[: options.exclude_suspects] if options.exclude_suspects else []
     chosen = {character: images[character] for character in wanted if character not in left_out}

@@ -1,7 +1,6 @@
 """Outlines of many drawings: traced by all cores, kept in a file so that a run that was stopped can continue."""
 
 import contextlib
-import hashlib
 import json
 import multiprocessing
 import os
@@ -16,7 +15,7 @@ import numpy as np
 from tqdm import tqdm
 
 from utils.errors import Failure, UserError
-from utils.files import naming, writable
+from utils.files import naming, short_digest, writable
 from utils.fonts.fit import Lattice
 from utils.fonts.trace import trace
 from utils.glyphs.charset import codepoint_name
@@ -78,11 +77,6 @@ def _trace_file(job: tuple[str, Path, float, Lattice]) -> dict[str, Any]:
     except UserError as error:
         record["error"] = str(error)
     return record
-
-
-def short_digest(content: bytes) -> str:
-    """What tells whether a drawing is still the one that was traced."""
-    return hashlib.blake2b(content, digest_size=8).hexdigest()
 
 
 def _leave_interrupts_to_parent() -> None:

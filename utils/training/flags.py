@@ -25,6 +25,7 @@ RECIPES: dict[str, dict[str, Any]] = {
         "schedule": 20,
         "ema_decay": 0.0,
         "sharpness": 1.0,
+        "weight_bias": 0.0,
     }
 }
 
@@ -143,7 +144,12 @@ TRAIN: FlagTable = {
         Flag("Lconst_penalty", "weight of the constant-encoding loss", float, 0.0),
         Flag("Lcategory_penalty", "weight of the discriminator's category loss", float, 1.0),
         Flag("ema_decay", "decay of the EMA weights, 0 to 1; 0 turns EMA off", float, 0.999),
-        Flag("sharpness", "contrast of what is drawn with the weights; the training is the same", float, 1.5),
+        Flag("sharpness", "contrast of what is drawn (default: found, so that edges are as crisp as true ones)", float),
+        Flag(
+            "weight_bias",
+            "lightens what is drawn, below 0 thickens it (default: found, so that strokes are as wide as true ones)",
+            float,
+        ),
         Flag("fine_tune", "start from the weights of another experiment, or of an earlier port", metavar="PATH"),
         Flag("freeze_encoder", "keep the generator's encoder as it is, when fine-tuning", bool, False),
         Flag(
@@ -258,7 +264,8 @@ class TrainOptions:
     Lconst_penalty: float
     Lcategory_penalty: float
     ema_decay: float
-    sharpness: float
+    sharpness: float | None  # None: found with every step, as the next
+    weight_bias: float | None
     fine_tune: str | None
     freeze_encoder: bool
     amp: str

@@ -8,6 +8,7 @@ from typing import Any
 
 from utils.cli import as_given
 from utils.errors import UserError
+from utils.experiment.calibration import check_fixed
 from utils.experiment.config import Paths
 from utils.training.flags import DEFAULTS, OF_GENERATOR, RECIPES, TrainOptions
 from utils.training.recorded import LENGTHS, OF_MACHINE, chosen_by_machine, recorded, replaced_lengths
@@ -132,6 +133,7 @@ def check_ranges(options: TrainOptions) -> None:
             raise UserError(f"--{name} {getattr(options, name)} is not in 0 to 0.9")
     if options.max_minutes is not None and not 0 < options.max_minutes < math.inf:
         raise UserError(f"--max_minutes {options.max_minutes} is not above 0")
+    check_fixed(options.weight_bias, options.sharpness)
     if not 0 <= options.checkpoint_minutes < math.inf:
         raise UserError(f"--checkpoint_minutes {options.checkpoint_minutes} is not a number of 0 or more")
 

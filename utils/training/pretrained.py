@@ -14,7 +14,7 @@ from utils.errors import UserError
 from utils.experiment import checkpoint, pth
 from utils.experiment.config import Paths, read_config
 from utils.experiment.weights import KIND_OF, MOST_LOOKS, Weights, find_weights, foreign_config, weights_folder
-from utils.training.recorded import recorded
+from utils.training.recorded import BEFORE, recorded
 
 logger = logging.getLogger(__name__)
 
@@ -120,7 +120,8 @@ def read_pretrained(
         raise UserError(f"{path}: no such experiment, folder or generator file")
     if config is None:
         config = foreign_config(weights, image_size)
-    architecture = {name: config["model"][name] for name in ARCHITECTURE if name in config["model"]}
+    architecture = {"generator": BEFORE["generator"], **config["model"]}  # older experiments don't say it
+    architecture = {name: architecture[name] for name in ARCHITECTURE if name in architecture}
     for state in (weights.state_dict, discriminator or {}, average or {}):
         _check_labels(state, architecture["embedding_num"], weights.path)
     from_fonts = config["data"]["kind"] == "fonts"

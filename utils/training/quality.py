@@ -17,6 +17,7 @@ from utils.experiment.config import Paths
 from utils.experiment.tables import StepTable, best_step, read_quality, stale
 from utils.images import to_grey
 from utils.sample import draw
+from utils.training.calibration import Calibrator
 from utils.training.report import write_report
 
 logger = logging.getLogger(__name__)
@@ -50,8 +51,8 @@ class QualityLog:
 class Examiner:
     """Draws and scores the same pairs of glyphs again and again while `model` learns."""
 
-    def __init__(self, model: Zi2ZiModel, data: PairData):
-        self.model, self.data = model, data
+    def __init__(self, model: Zi2ZiModel, data: PairData, calibrator: Calibrator):
+        self.model, self.data, self.calibrator = model, data, calibrator
 
     def kinds(self) -> list[str]:
         """The weights there are to draw with: raw, and EMA where there are any."""
@@ -66,14 +67,16 @@ class Examiner:
 
     @contextlib.contextmanager
     def drawing_with(self, path: Path) -> Iterator[None]:
-        """Within, the network that draws best (EMA where there is one) has the weights of a file."""
-        net = self.model.ema.shadow if self.model.ema else self.model.netG
-        newest = copy.deepcopy(net.state_dict())
+        """Within, the network that draws best (EMA where there is one) has the weights of a file, and is calibrated."""
+        net, kind = (self.model.ema.shadow, "ema") if self.model.ema else (self.model.netG, "raw")
+        newest, calibrated = copy.deepcopy(net.state_dict()), self.model.calibration.get(kind)
         pth.fit(net, pth.read_weights(path), path)
+        self.calibrator.calibrate([kind])
         try:
             yield
         finally:
             net.load_state_dict(newest)
+            self.model.calibrate(calibrated, kind)
 
 
 def score_columns(columns: Mapping[str, np.ndarray], strokes_too: bool = False) -> dict[str, dict[str, float]]:
@@ -101,6 +104,7 @@ class Scorer:
         self._stale = stale(self.rows)
         unscored = self.validation and step not in self.rows
         if unscored and step in checkpoint.steps_with(self.paths.checkpoint, checkpoint.STATE):
+            self.examiner.calibrator.calibrate()
             self.score(step)
 
     def score(self, step: int) -> tuple[dict[str, np.ndarray], str]:

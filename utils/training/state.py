@@ -6,22 +6,27 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from model import Zi2ZiModel
 from utils.errors import UserError
 from utils.experiment import checkpoint, pth
+from utils.experiment.calibration import from_table
 
 # The parts of a checkpoint that are weights alone, and their names in the state of a model.
 WEIGHTS = {checkpoint.GENERATOR: "netG", checkpoint.DISCRIMINATOR: "netD", checkpoint.EMA_GENERATOR: "shadow"}
 
 
-def parts_from(state: Mapping[str, Any], step: int, images_seen: int) -> dict[str, dict[str, Any]]:
-    """The parts of a checkpoint: what `Zi2ZiModel.state_dict` returned, and the place in the data.
+def parts_from(
+    state: Mapping[str, Any], calibration: Mapping[str, Tensor], step: int, images_seen: int
+) -> dict[str, dict[str, Any]]:
+    """The parts of a checkpoint: what `Zi2ZiModel.state_dict` returned, what it draws with, the place in the data.
 
     A discriminator that has learned nothing is left out: it is as it was made from its seed.
     """
     left_out = None if state["netD_is_trained"] else "netD"
     parts = {part: state[name] for part, name in WEIGHTS.items() if state[name] is not None and name != left_out}
+    parts[checkpoint.DRAW] = {kind: from_table(table) for kind, table in calibration.items()}
     names = ("optimizer_G", "optimizer_D", "scaler", "ema_num_updates")
     parts[checkpoint.STATE] = {"step": step, "images_seen": images_seen, **{name: state[name] for name in names}}
     return parts

@@ -18,6 +18,7 @@ from utils.errors import UserError
 from utils.experiment import checkpoint, pth
 from utils.experiment.config import Paths
 from utils.images import save_sheet, to_float
+from utils.training.calibration import Calibrator, pairs_to_look_at
 from utils.training.flags import TrainOptions
 from utils.training.log import LossLog, NonFinite, Progress
 from utils.training.pretrained import Pretrained
@@ -52,7 +53,9 @@ class Trainer:
         self.record = record
         trained, validation = data.split_validation(options.val_ratio, options.random_seed)
         self.pairs = TrainingPairs(data, options.image_size, options.augment, options.random_seed, trained)
-        self.scorer = Scorer(Examiner(model, data), data, validation, paths)
+        looked_at = pairs_to_look_at(data, options.val_ratio, options.random_seed)
+        calibrator = Calibrator(model, data, looked_at, options.weight_bias, options.sharpness)
+        self.scorer = Scorer(Examiner(model, data, calibrator), data, validation, paths)
         self.step = 0
         self.images_seen = 0
         self.images_per_step = options.batch_size * options.accum_steps
@@ -196,6 +199,7 @@ class Trainer:
         begin = time.monotonic()
         if not self.ranks.is_main:
             return time.monotonic() - begin
+        self.scorer.examiner.calibrator.calibrate()
         if Due.SAVE in due:
             self.save()
             schedule.saving.done(time.monotonic() - begin)
@@ -238,7 +242,7 @@ class Trainer:
         Raises:
             NonFinite: when a weight is NaN or infinite: nothing is written then.
         """
-        parts = parts_from(self.model.state_dict(), self.step, self.images_seen)
+        parts = parts_from(self.model.state_dict(), self.model.calibration, self.step, self.images_seen)
         wrong = find_non_finite(parts)
         if wrong:
             raise NonFinite(self.step, f"a weight of {wrong}", self._advice())

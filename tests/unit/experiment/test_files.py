@@ -5,6 +5,7 @@ import itertools
 import json
 import logging
 import os
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,11 +14,12 @@ from PIL import Image
 
 from tests.helpers.models import tiny_model
 from utils import metrics
-from utils.drawing.draw import draw_files
+from utils.drawing.draw import STEEPEST, draw_files
 from utils.drawing.job import file_stem, is_safe_name, plan
 from utils.errors import UserError
 from utils.experiment import checkpoint, pth
-from utils.experiment.manifest import Drawing, write_manifest
+from utils.experiment.calibration import Calibration, read_calibrations
+from utils.experiment.manifest import Drawing, Manner, earlier_entries, find_drawings, identity, write_manifest
 from utils.experiment.tables import read_header, read_rows
 from utils.experiment.weights import find_weights
 from utils.glyphs.render import GlyphRenderer
@@ -161,14 +163,16 @@ def save(folder, step, model=None):
     model = model or tiny_model()
     state = model.netG.state_dict()
     parts = {"net_G": state, "net_D": model.netD.state_dict(), "net_G_EMA": state, "state": {"step": step}}
+    parts["draw"] = {"ema": [Calibration(0.3, 1.2), Calibration()]}
     checkpoint.save_checkpoint(folder, step, parts)
 
 
-def test_a_checkpoint_is_four_files_loadable_without_code(tmp_path):
+def test_a_checkpoint_is_four_files_loadable_without_code_and_one_of_text(tmp_path):
     save(tmp_path, 7)
     names = {path.name for path in tmp_path.iterdir()}
-    assert names == {"7_net_G.pth", "7_net_D.pth", "7_net_G_EMA.pth", "7_state.pth"}
-    for name in names:
+    assert names == {"7_net_G.pth", "7_net_D.pth", "7_net_G_EMA.pth", "7_state.pth", "7_draw.json"}
+    assert read_calibrations(tmp_path / "7_draw.json") == {"ema": [Calibration(0.3, 1.2), Calibration(0, 1)]}
+    for name in names - {"7_draw.json"}:
         assert isinstance(torch.load(tmp_path / name, weights_only=True), dict)
 
 
@@ -180,6 +184,7 @@ def test_retention_keeps_the_newest(tmp_path):
     checkpoint.retain(tmp_path, 2)
     assert checkpoint.steps_with(tmp_path, "state") == checkpoint.steps_with(tmp_path, "net_D") == [10, 30]
     assert checkpoint.steps_with(tmp_path, "net_G") == [5, 10, 30]
+    assert checkpoint.steps_with(tmp_path, "draw") == [10, 30]
     assert (tmp_path / "notes.pth").exists()
 
 
@@ -299,6 +304,9 @@ def test_safe_characters_name_themselves(character):
 # ------------------------------------------------------------------------------------------- files drawn
 
 
+MANNER = Manner(7, "ema", [Calibration(0.25, 1.1)])
+
+
 class Inverter:
     """Stands for a model: draws the negative of the source."""
 
@@ -312,16 +320,16 @@ class Inverter:
     def __init__(self):
         self.drawn_at_once: list[int] = []
 
-    def sample(self, source, label, weights):
+    def field(self, source, label, weights):
         self.drawn_at_once.append(len(source))
-        return -source
+        return torch.atanh(-source)
 
 
 def draw(tmp_path, characters, **flags):
-    options = {"rule": "unicode_hex", "batch_size": 2, "skip_exist": False} | flags
+    options = {"rule": "unicode_hex", "earlier": None, "manner": MANNER} | flags
     font = GlyphRenderer("bundled:source.otf")
     drawings = plan(characters, [0], tmp_path, options["rule"], "png")
-    return list(draw_files(Inverter(), font, drawings, options["batch_size"], options["skip_exist"]))
+    return list(draw_files(Inverter(), font, drawings, options["manner"], 2, options["earlier"]))
 
 
 def test_every_batch_has_files_of_its_own(tmp_path):
@@ -336,7 +344,7 @@ def test_every_batch_has_files_of_its_own(tmp_path):
 def test_as_many_are_drawn_at_once_as_is_said(tmp_path):
     model, font = Inverter(), GlyphRenderer("bundled:source.otf")
     characters = [c for c in font.covered() if c.isalpha()][:45]
-    assert len(list(draw_files(model, font, plan(characters, [0], tmp_path, "unicode_hex", "png"), 40, False))) == 45
+    assert len(list(draw_files(model, font, plan(characters, [0], tmp_path, "unicode_hex", "png"), MANNER, 40))) == 45
     assert model.drawn_at_once == [40, 5]
 
 
@@ -351,13 +359,78 @@ def test_a_missing_character_is_an_entry_with_its_reason(tmp_path):
 @pytest.mark.parametrize("rule", ["unicode_hex", "unicode_int", "char", "seq"])
 def test_skip_exist_keeps_what_is_there_under_every_rule(tmp_path, rule):
     first = draw(tmp_path, "國一學", rule=rule)
+    write_manifest(tmp_path, {}, first)
     kept = tmp_path / first[1]["file"]
     kept.write_bytes(b"redrawn by hand")
     (tmp_path / first[2]["file"]).unlink()
-    again = draw(tmp_path, "國一學", rule=rule, skip_exist=True)
+    again = draw(tmp_path, "國一學", rule=rule, earlier=earlier_entries(tmp_path))
     assert {item["file"] for item in again} == {item["file"] for item in first}
     assert kept.read_bytes() == b"redrawn by hand"
     assert (tmp_path / first[2]["file"]).is_file()
+
+
+OTHER_MANNERS = {
+    "another step": replace(MANNER, step=8),
+    "other weights": replace(MANNER, weights="raw"),
+    "another bias": replace(MANNER, labels=[Calibration(0.2, 1.1)]),
+    "another sharpness": replace(MANNER, labels=[Calibration(0.25, 1.5)]),
+    "fields too": replace(MANNER, with_fields=True),
+}
+
+
+@pytest.mark.parametrize("what", OTHER_MANNERS)
+def test_skip_exist_draws_anew_what_was_drawn_otherwise_and_nothing_that_is_the_users(tmp_path, what, caplog):
+    caplog.set_level("INFO")
+    manner, first = OTHER_MANNERS[what], {item["character"]: item for item in draw(tmp_path, "國一學是")}
+    assert all({"step": 7, "weights": "ema", "bias": 0.25, "sharpness": 1.1}.items() <= first[c].items() for c in first)
+    write_manifest(tmp_path, {}, [first[c] for c in "國一學"])  # as if 是 was put there by hand
+    paths = {character: tmp_path / item["file"] for character, item in first.items()}
+    save_image(np.zeros((32, 32), np.uint8), paths["一"])  # retouched
+
+    def drawn_anew() -> set[str]:
+        before = {character: path.stat().st_mtime_ns for character, path in paths.items()}
+        again = draw(tmp_path, "國一學是", manner=manner, earlier=earlier_entries(tmp_path))
+        write_manifest(tmp_path, {}, again)
+        assert {item["character"]: "step" in item for item in again} == {
+            "國": True,
+            "一": False,
+            "學": True,
+            "是": False,
+        }
+        assert all(manner.of(0).items() <= item.items() for item in again if "step" in item)
+        return {character for character, path in paths.items() if path.stat().st_mtime_ns != before[character]}
+
+    assert drawn_anew() == {"國", "學"}
+    assert "2 drawings are there already, 2 were drawn otherwise: these anew" in caplog.text
+    assert drawn_anew() == set()
+    assert caplog.messages[-1] == "4 drawings are there already"
+
+
+def test_a_manifest_of_an_earlier_version_tells_the_step_alone(tmp_path):
+    first = draw(tmp_path, "國一")
+    older = [{key: item[key] for key in ("character", "codepoint", "label", "file")} for item in first]
+    (tmp_path / "manifest.json").write_text(json.dumps({"step": 7, "weights": "ema", "characters": older}), "utf-8")
+    times = {item["file"]: (tmp_path / item["file"]).stat().st_mtime_ns for item in first}
+    again = draw(tmp_path, "國", earlier=earlier_entries(tmp_path))
+    assert (tmp_path / again[0]["file"]).stat().st_mtime_ns > times[again[0]["file"]]
+    write_manifest(tmp_path, {"step": 9}, again)
+    assert earlier_entries(tmp_path).keys() == {identity(item) for item in first}
+    assert [item["step"] for item in earlier_entries(tmp_path).values()] == [7, 7]
+
+
+def test_the_field_is_kept_beside_a_drawing_and_is_traced_as_long_as_that_is_not_changed(tmp_path):
+    manner = replace(MANNER, with_fields=True)
+    write_manifest(tmp_path, {}, draw(tmp_path, "國一", manner=manner))
+    drawn, fields = find_drawings(tmp_path, 0), find_drawings(tmp_path, 0, to_trace=True)
+    assert {str(path.relative_to(tmp_path)) for path in fields.values()} == {"0/field/U+570B.png", "0/field/U+4E00.png"}
+    picture, field = (np.asarray(Image.open(paths["國"])).astype(float) for paths in (drawn, fields))
+    inside = (picture > 2) & (picture < 253)
+    expected = np.arctanh(picture[inside] / 127.5 - 1)
+    assert np.abs((field[inside] / 127.5 - 1) * STEEPEST - expected.clip(-STEEPEST, STEEPEST)).max() < 0.03
+    save_image(np.zeros((32, 32), np.uint8), drawn["國"])
+    assert find_drawings(tmp_path, 0, to_trace=True) == {"一": fields["一"], "國": drawn["國"]}
+    fields["一"].unlink()
+    assert find_drawings(tmp_path, 0, to_trace=True) == drawn
 
 
 def test_the_manifest_keeps_what_other_runs_drew(tmp_path):

@@ -5,8 +5,8 @@ import torch
 
 from model import EMA, Discriminator, UNetGenerator, Zi2ZiConfig, Zi2ZiModel, losses
 from model.config import OPTIMIZERS
-from model.model import sharpened
 from tests.helpers.models import TINY, tiny_batch, tiny_model
+from tests.helpers.scripts import assert_same
 
 
 def weights(net):
@@ -229,39 +229,37 @@ def test_an_error_in_ink_counts_more():
     assert losses.l1_loss(target, target, 0.4) == 0
 
 
-def test_sharpness_moves_greys_away_from_the_middle_and_no_edge():
-    image = torch.linspace(-1, 1, 101)
-    sharp = sharpened(image, 2.0)
-    assert torch.equal(sharp[:50].sign(), image[:50].sign())
-    assert (sharp.abs() >= image.abs() - 1e-6).all()
-    assert sharp[[0, 50, 100]].tolist() == pytest.approx([-1, 0, 1], abs=1e-6)
-    assert (sharp.diff() >= 0).all()
-    torch.testing.assert_close(sharpened(torch.tanh(torch.tensor(0.3)), 2.0), torch.tanh(torch.tensor(0.6)))
-    assert sharpened(image, 1.0) is image
-
-
-@pytest.mark.parametrize("sharpness", [0.1, 0.5, 1.5, 4.0, 99.0])
-def test_sharpness_has_no_infinity_at_pure_ink_and_paper(sharpness):
-    ends = torch.tensor([-1.0, 1.0], requires_grad=True)
-    assert sharpened(ends, sharpness).tolist() == [-1, 1]
-    inner = torch.linspace(-0.99, 0.99, 199, dtype=torch.float64)
-    torch.testing.assert_close(sharpened(inner, sharpness), torch.tanh(sharpness * torch.atanh(inner)))
-    if sharpness >= 1:
-        (gradient,) = torch.autograd.grad(sharpened(ends, sharpness).sum(), ends)
-        assert torch.isfinite(gradient).all()
-
-
-def test_sharpness_is_for_drawing_alone():
-    plain, sharp = (tiny_model(sharpness=value, dropout=0.0) for value in (1.0, 3.0))
+def test_a_calibration_is_for_drawing_alone():
+    plain, other = (tiny_model(dropout=0.0) for _ in range(2))
     label, source, target = tiny_batch()
+    other.calibrate(torch.tensor([[0.5, 3.0]] * other.config.embedding_num))
     reports = []
-    for model in (plain, sharp):
+    for model in (plain, other):
         model.set_input(label, source, target)
         reports.append(model.optimize_parameters())
     assert reports[0] == reports[1]
-    assert all(torch.equal(a, b) for a, b in zip(*(m.netG.state_dict().values() for m in (plain, sharp)), strict=True))
-    drawn = [model.sample(source, label) for model in (plain, sharp)]
-    torch.testing.assert_close(drawn[1], sharpened(drawn[0], 3.0))
+    assert_same(plain.state_dict(), other.state_dict())
+
+
+@pytest.mark.parametrize("weights", ["raw", "ema"])
+def test_each_label_and_kind_of_weights_is_drawn_with_its_own_calibration(weights):
+    model = tiny_model(embedding_num=3)
+    label, source, _ = tiny_batch()
+    label = torch.tensor([0, 1, 2, 1])
+    field = model.field(source, label, weights)
+    torch.testing.assert_close(model.sample(source, label, weights), torch.tanh(field))
+    table = torch.tensor([[0.0, 1.0], [0.4, 1.0], [-0.2, 2.0]])
+    model.calibrate(table, weights)
+    bias, sharpness = table[label][:, :, None, None, None].unbind(1)
+    torch.testing.assert_close(model.field(source, label, weights), sharpness * field + bias)
+    torch.testing.assert_close(model.sample(source, label, weights), torch.tanh(sharpness * field + bias))
+    unlike = {"raw": "ema", "ema": "raw"}[weights]
+    assert torch.equal(model.sample(source, label, unlike), tiny_model(embedding_num=3).sample(source, label, unlike))
+    blend = torch.tensor([[0.0, 0.5, 0.5]] * 4)
+    mixed = model.field(source, blend, weights)
+    model.calibrate(None, weights)
+    torch.testing.assert_close(mixed, 1.5 * model.field(source, blend, weights) + 0.1)
+    torch.testing.assert_close(model.field(source, label, weights), field)
 
 
 def test_redrawing_under_accumulation_repeats_the_dropout():

@@ -22,6 +22,7 @@ from utils.cli import Kept, flags_in
 from utils.device import default_amp
 from utils.drawing.flags import CONFIRMED, DRAW, DrawOptions
 from utils.experiment import checkpoint
+from utils.experiment.calibration import read_calibrations
 from utils.experiment.config import Paths, read_config
 from utils.fonts.flags import EXPORT, ExportOptions
 from utils.labels import label_or_blend
@@ -68,7 +69,7 @@ CHANGED = {  # what these change of a run; the others change all weights, and no
 TESTED_APART = {
     *("experiment_dir", "gpu_ids", "resume", "overwrite", "keep_checkpoints", "checkpoint_only_last"),
     *("num_workers", "max_minutes", "schedule", "dst_imgs", "data_dir", "fine_tune", "freeze_encoder"),
-    *("compile", "early_stop", "recipe", "sharpness", "checkpoint_minutes", "deterministic", "dry_run"),
+    *("compile", "early_stop", "recipe", "sharpness", "weight_bias", "checkpoint_minutes", "deterministic", "dry_run"),
 }
 INFER_FLAGS = {
     *(
@@ -83,7 +84,7 @@ INFER_FLAGS = {
         "compare",
         "legibility",
         "suspects",
-        "sharpness",
+        *("sharpness", "weight_bias"),
         "missing",
         *("font_out", "font_name", "font_name_en", "base", "exclude_suspects"),
         "batch_size",
@@ -409,7 +410,9 @@ def test_gpu_ids_minus_1_is_the_cpu_without_a_warning(made, tmp_path, capsys):
 
 def test_without_ema_there_is_no_ema_file(made, tmp_path):
     assert run_train(tmp_path, *made_flags(made), "--max_steps", 1, "--ema_decay", 0) == 0
-    assert sorted(p.name for p in tmp_path.glob("checkpoint/*")) == ["1_net_D.pth", "1_net_G.pth", "1_state.pth"]
+    found = sorted(p.name for p in tmp_path.glob("checkpoint/*"))
+    assert found == ["1_draw.json", "1_net_D.pth", "1_net_G.pth", "1_state.pth"]
+    assert read_calibrations(tmp_path / "checkpoint" / "1_draw.json").keys() == {"raw"}
 
 
 def test_defaults_of_the_config_are_those_of_the_earlier_ports():
@@ -460,7 +463,7 @@ def test_a_dry_run_says_where_every_value_comes_from_and_writes_nothing(made, tm
     assert said["random_seed"] == "777 (default)"
     assert said["num_workers"] == "0 (machine)"
     assert said["lr_D"] == "0.001 (as --lr)"
-    assert train_flags.TrainOptions.names() <= [*said]
+    assert set(train_flags.TrainOptions.names()) <= said.keys()
     assert not folder.exists()
     assert run_train(folder, *made_flags(made), "--max_steps", 1) == 0
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
