@@ -53,7 +53,7 @@ DRAW: FlagTable = {
             "unicode_hex",
             choices=NAMES,
         ),
-        Flag("skip_exist", "leave files as they are that are drawn so already, or that you have changed", bool, one_way=True),
+        Flag("skip_exist", "leave what is drawn so already, and what you have changed", bool, one_way=True),
     ),
     "a font of the drawings (python -m utils.font_export has more flags)": (
         Flag("font_out", "font to make of the drawings: .otf or .ttf"),
