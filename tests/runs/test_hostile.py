@@ -135,7 +135,7 @@ def test_what_is_no_state_file_is_no_hang(trained, tmp_path, make):
     done = run_child("train.py", *flags, "--resume", "latest", "--max_steps", 13, folder=tmp_path / "said")
     assert done.code == 0
     assert "resuming from step 12" in done.out
-    assert max(drawn.seconds, done.seconds) < 10
+    assert max(drawn.seconds, done.seconds) < 30
 
 
 def rows_of_nothing(count: int, width: int) -> torch.Tensor:
