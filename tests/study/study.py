@@ -39,7 +39,8 @@ from utils.glyphs.render import GlyphRenderer
 from utils.images import save_sheet, to_float, to_grey, to_uint8
 from utils.legibility import glyph_reader, legibility
 from utils.strokes import score_all
-from utils.training.calibration import MOST, Calibrator
+from utils.training import calibration
+from utils.training.calibration import Calibrator
 
 RESULTS = Path(__file__).parent.parent / "results"
 SETTING = ("image_size", "ngf", "ndf", "minutes", "max_steps", "final", "characters")
@@ -178,7 +179,7 @@ def one_run(job: tuple[str, str, int, argparse.Namespace]) -> list[dict]:
     trained, validation = choose_pairs(data, args)
     results = []
     for model, said in train(variant, data, trained, args, seed):
-        looked_at = [(evenly([pair for pair in trained if pair[0] == 0], MOST), True)]
+        looked_at = [(evenly([pair for pair in trained if pair[0] == 0], calibration.MOST), True)]
         columns, scores = drawn_and_scored(model, data, validation, Calibrator(model, data, looked_at))
         if args.legibility:
             read, characters = glyph_reader(), [character for _, character in validation]
@@ -255,7 +256,7 @@ def main(argv: list[str] | None = None) -> None:
         "--characters",
         type=int,
         default=500,
-        choices=range(1, MOST + 1),
+        choices=range(1, CHARACTERS + 1),
         metavar="N",
         help="to train on, beside 100 that are held out",
     )
