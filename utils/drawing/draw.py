@@ -48,8 +48,8 @@ def draw_files(
             todo.append(drawing)
         else:
             yield known
-    for drawing in todo:
-        (drawing.field if manner.with_fields else drawing.path).parent.mkdir(parents=True, exist_ok=True)
+    for folder in {(drawing.field if manner.with_fields else drawing.path).parent for drawing in todo}:
+        folder.mkdir(parents=True, exist_ok=True)
 
     def render(batch: Sequence[Drawing]) -> np.ndarray:
         glyphs = [source.render(drawing.key, model.config.image_size) for drawing in batch]

@@ -24,10 +24,8 @@ FEWEST = 4  # validation pairs of a label that tell enough; with fewer, those it
 TRAINED_WIDTH = 0.99  # strokes of glyphs that were trained on, over those of new ones, as default runs draw them
 LOOKS = 3  # at the width of the strokes
 CLOSE = 0.002  # relative error of it that is good enough
-RANGE = (
-    -2.0,
-    2.0,
-)  # of the offset of the field, and of the logarithm of the sharpness: beyond, there is no drawing yet
+# Of the offset of the field, and of the logarithm of the sharpness: beyond, there is no drawing yet.
+RANGE = (-2.0, 2.0)
 HALVINGS = 14  # of this range
 
 
