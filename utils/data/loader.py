@@ -70,7 +70,7 @@ class TrainingPairs(Dataset):
 
     def _movement(self, epoch: int, index: int) -> Movement:
         generator = np.random.default_rng((self.seed, epoch, index))
-        return Movement(generator.uniform(*SCALE), *generator.uniform(-SHIFT, SHIFT, 2))
+        return Movement.scaling(generator.uniform(*SCALE), *generator.uniform(-SHIFT, SHIFT, 2))
 
 
 class ResumableSampler(Sampler):

@@ -26,8 +26,8 @@ from utils.data.pairs import (
     split_held_out,
 )
 from utils.errors import UserError
-from utils.glyphs.placement import Box, Movement, median_frame
-from utils.images import EXTENSIONS, ink_box, read_image, resample
+from utils.glyphs.placement import Box, Movement, median_frame, on_canvas
+from utils.images import EXTENSIONS, ink_box, read_image
 
 BY_HASH = "hash"  # in config.json: how records are held out
 FRAME_GLYPHS = 300  # source glyphs that the frame is measured on
@@ -240,10 +240,8 @@ class RecordData(PairData):
         return self.render_pair((0, key), image_size)[0]
 
     def render_pair(self, pair: Pair, image_size: int, move: Movement | None = None) -> tuple[np.ndarray, np.ndarray]:
-        move = move or Movement(1, 0, 0)
-        left, top = (0.5 - move.scale / 2 + shift for shift in (move.dx, -move.dy))
         pictures = split_picture(self.picture(pair[1]), self.channels)
-        source, target = (resample(picture, image_size, left, top, move.scale) for picture in pictures)
+        source, target = (on_canvas(picture, image_size, 0, 0, 1, move) for picture in pictures)
         return source, target
 
     @cached_property

@@ -12,8 +12,8 @@ from tqdm import tqdm
 
 from utils.errors import UserError
 from utils.glyphs.charset import named_character
-from utils.glyphs.placement import Box, Movement, Placement
-from utils.images import EXTENSIONS, INK, PAPER, ink_box, read_image, resample
+from utils.glyphs.placement import Box, Movement, Placement, on_canvas
+from utils.images import EXTENSIONS, INK, PAPER, ink_box, read_image
 
 SIDE = 512  # pixels that an em box is kept at, if it has more
 FEWEST = 20  # pixels of ink
@@ -113,8 +113,8 @@ class GlyphImages:
         Raises:
             UserError: when there is no image of the character.
         """
-        place = self.placement.moved(move) if move else self.placement
-        return resample(self._glyph(character), image_size, place.x, 1 - place.y - place.em, place.em)
+        place = self.placement
+        return on_canvas(self._glyph(character), image_size, place.x, place.y, place.em, move)
 
     def sha256(self) -> str:
         """A hash of all the images that are used, in hexadecimal."""

@@ -5,16 +5,48 @@ from dataclasses import dataclass
 from statistics import median
 from typing import NamedTuple, Protocol
 
+import numpy as np
+from PIL import Image
+
+from utils.images import PAPER, resample
+
 Box = tuple[float, float, float, float]  # left, bottom, right, top on a canvas of side 1, y upwards
 EM_SHARE = 0.86  # of the canvas; the rest is margin, so that overshooting strokes are not clipped
+FINER = 2  # times as many pixels a side while a picture is turned, which would blur it
 
 
 class Movement(NamedTuple):
-    """Scaling about the centre of the canvas, then a shift, as shares of the canvas, y upwards."""
+    """An affine map of the canvas about its centre, then a shift, as shares of the canvas, y upwards.
 
-    scale: float
-    dx: float
-    dy: float
+    A point (x, y) away from the centre goes to (xx x + xy y + dx, yx x + yy y + dy).
+    """
+
+    xx: float = 1.0
+    xy: float = 0.0
+    yx: float = 0.0
+    yy: float = 1.0
+    dx: float = 0.0
+    dy: float = 0.0
+
+    @classmethod
+    def scaling(cls, scale: float, dx: float = 0.0, dy: float = 0.0) -> "Movement":
+        """The same scale in all directions, then a shift."""
+        return cls(xx=scale, yy=scale, dx=dx, dy=dy)
+
+    @property
+    def is_scaling(self) -> bool:
+        """Whether squares stay upright squares."""
+        return self.xx == self.yy and self.xy == self.yx == 0
+
+    def of(self, x: float, y: float) -> tuple[float, float]:
+        """Where a point of the canvas goes."""
+        x, y = x - 0.5, y - 0.5
+        return self.xx * x + self.xy * y + 0.5 + self.dx, self.yx * x + self.yy * y + 0.5 + self.dy
+
+    def inverse(self) -> "Movement":
+        """The map back."""
+        xx, xy, yx, yy = np.linalg.inv([[self.xx, self.xy], [self.yx, self.yy]]).ravel().tolist()
+        return Movement(xx, xy, yx, yy, -(xx * self.dx + xy * self.dy), -(yx * self.dx + yy * self.dy))
 
 
 @dataclass(frozen=True)
@@ -32,10 +64,30 @@ class Placement:
         margin = (1 - EM_SHARE) / 2
         return cls(units_per_em, EM_SHARE, margin, margin - descender / units_per_em * EM_SHARE)
 
-    def moved(self, move: Movement) -> "Placement":
-        """The same placement on a canvas that is moved."""
-        x, y = ((value - 0.5) * move.scale + 0.5 for value in (self.x, self.y))
-        return Placement(self.units_per_em, self.em * move.scale, x + move.dx, y + move.dy)
+    def scaled(self, scale: float, dx: float, dy: float) -> "Placement":
+        """The same placement on a canvas that is scaled about its centre, then shifted."""
+        x, y = Movement.scaling(scale, dx, dy).of(self.x, self.y)
+        return Placement(self.units_per_em, self.em * scale, x, y)
+
+
+def on_canvas(
+    picture: Image.Image, image_size: int, left: float, bottom: float, side: float, move: Movement | None = None
+) -> np.ndarray:
+    """A square picture on a canvas of side 1, y upwards, which is then moved: as `resample`, in the same form."""
+    if move is not None and move.is_scaling:
+        (left, bottom), side, move = move.of(left, bottom), side * move.xx, None
+    if move is None:
+        return resample(picture, image_size, left, 1 - bottom - side, side)
+    large = image_size * FINER
+    canvas = Image.fromarray(resample(picture, large, left, 1 - bottom - side, side))
+    back = move.inverse()
+    x, y = back.of(0, 1)  # where the upper left corner comes from
+    rows = (back.xx, -back.xy, x * large), (-back.yx, back.yy, (1 - y) * large)
+    fill = PAPER if canvas.mode == "L" else (PAPER,) * 3
+    moved = canvas.transform(
+        canvas.size, Image.Transform.AFFINE, (*rows[0], *rows[1]), Image.Resampling.BICUBIC, fillcolor=fill
+    )
+    return np.asarray(moved.reduce(FINER))
 
 
 class Placed(Protocol):
@@ -68,7 +120,7 @@ def align(target: Placed, source: Placed, characters: str) -> Placement:
     shift = [
         median(centre(goal, axis) - ((centre(box, axis) - 0.5) * scale + 0.5) for goal, box in boxes) for axis in (0, 1)
     ]
-    return target.placement.moved(Movement(scale, *shift))
+    return target.placement.scaled(scale, *shift)
 
 
 def side(box: Box) -> float:
@@ -93,4 +145,4 @@ def place_in_frame(font: Placed, characters: str, frame: Sequence[float]) -> Pla
         return font.placement
     own = median_frame(boxes)
     scale = frame[0] / own[0]
-    return font.placement.moved(Movement(scale, *(frame[i] - ((own[i] - 0.5) * scale + 0.5) for i in (1, 2))))
+    return font.placement.scaled(scale, *(frame[i] - ((own[i] - 0.5) * scale + 0.5) for i in (1, 2)))

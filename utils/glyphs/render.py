@@ -240,12 +240,13 @@ class GlyphRenderer:
 
     def _ink(self, face: freetype.Face, image_size: int, move: Movement | None) -> np.ndarray:
         """The outline in a face's slot as uint8 [image_size, image_size], ink 255; it is moved in the slot."""
-        placement = self.placement.moved(move) if move else self.placement
+        move = move or Movement()
         outline = ctypes.byref(face.glyph.outline._FT_Outline)
         pixels = 64 * image_size  # FreeType counts 64ths of a pixel, and factors in 65536ths
-        scale = round(placement.em / placement.units_per_em * pixels * 65536)
-        FT_Outline_Transform(outline, ctypes.byref(FT_Matrix(scale, 0, 0, scale)))
-        FT_Outline_Translate(outline, round(placement.x * pixels), round(placement.y * pixels))
+        scale = self.placement.em / self.placement.units_per_em * pixels * 65536
+        matrix = FT_Matrix(*(round(factor * scale) for factor in move[:4]))
+        FT_Outline_Transform(outline, ctypes.byref(matrix))
+        FT_Outline_Translate(outline, *(round(value * pixels) for value in move.of(self.placement.x, self.placement.y)))
         ink = np.zeros((image_size, image_size), np.uint8)
         bitmap = FT_Bitmap(
             rows=image_size,

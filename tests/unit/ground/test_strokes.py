@@ -61,7 +61,7 @@ def test_the_width_of_straight_strokes_is_known_to_half_a_percent():
 def test_the_width_of_a_font_that_is_scaled_is_known_to_half_a_percent(scale):
     font = GlyphRenderer("bundled:target.ttf")
     characters = [c for c in font.covered() if ord(c) > 0x4E00][:300:10]
-    moves = (None, Movement(scale, 0, 0))
+    moves = (None, Movement.scaling(scale))
     plain, scaled = ([strokes.strokes(font.render(c, SIDE, move)) for c in characters] for move in moves)
     assert strokes.stroke_width(scaled, plain) == pytest.approx(scale, rel=0.005)
 
