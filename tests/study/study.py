@@ -280,6 +280,8 @@ def main(argv: list[str] | None = None) -> None:
         parser.error("name a study, or a file with --table")
     path = RESULTS / f"{args.out or args.study}.jsonl"
     path.parent.mkdir(exist_ok=True)
+    if args.sheets:  # before the runs, which would be lost without it
+        Path(args.sheets).mkdir(parents=True, exist_ok=True)
     lines = path.read_text("utf-8").splitlines() if path.is_file() else []
     setting = setting_of(args)
     results = [json.loads(line) for line in lines]
