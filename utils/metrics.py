@@ -12,6 +12,7 @@ from utils.images import DARK
 
 AT_ONCE = 64  # glyphs
 SPECK = 4  # pixels of the smallest speck that counts
+GREY_FROM = 0.1  # share of the way from ink to paper, and back: what lies between is grey
 
 
 def l1(fake: np.ndarray, target: np.ndarray) -> float:
@@ -107,12 +108,16 @@ def _stray_parts(drawn: np.ndarray, true: np.ndarray, diagonal: bool) -> float:
 
 
 def greyness(fake: np.ndarray, target: np.ndarray) -> float:
-    """How furry the edges are: the share of grey pixels (0.1 to 0.9) over that of the target; 1 is as sharp as it.
+    """How furry the edges are: the share of grey pixels over that of the target; 1 is as sharp as it.
 
     Without grey in the target it is counted as one pixel's.
     """
-    grey = [np.count_nonzero((image > 0.1 * 255) & (image < 0.9 * 255)) for image in (fake, target)]
-    return float(grey[0] / max(grey[1], 1))
+    return float(grey_pixels(fake) / max(grey_pixels(target), 1))
+
+
+def grey_pixels(images: np.ndarray) -> int:
+    """How many pixels of uint8 [N, S, S] are neither ink nor paper."""
+    return int(np.count_nonzero((images > GREY_FROM * 255) & (images < (1 - GREY_FROM) * 255)))
 
 
 METRICS: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {

@@ -5,6 +5,7 @@ An L1 loss says little of either: a network that is not sure where a stroke lies
 
 import math
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -14,7 +15,7 @@ from model import Zi2ZiModel
 from utils.data.pairs import Pair, PairData, evenly
 from utils.experiment.calibration import PLAIN, Calibration, as_table
 from utils.images import to_grey, to_uint8
-from utils.metrics import greyness
+from utils.metrics import GREY_FROM, grey_pixels
 from utils.sample import draw_field
 from utils.strokes import ridge_widths
 
@@ -27,7 +28,8 @@ CLOSE = 0.002  # relative error of it that is good enough
 # Of the offset of the field, and of the logarithm of the sharpness: beyond, there is no drawing yet.
 RANGE = (-2.0, 2.0)
 HALVINGS = 14  # of this range
-
+SAMPLED = 1 << 15  # values of a field that tell how much ink there is
+GREY = math.atanh(1 - 2 * GREY_FROM)  # what the field of a pixel that counts as grey is nearer to 0 than
 
 Looked = tuple[list[Pair], bool]  # pairs of a label, and whether they are trained on
 
@@ -61,6 +63,7 @@ class Calibrator:
     ):
         self.model, self.data, self.pairs = model, data, pairs
         self.bias, self.sharpness = bias, sharpness
+        self._truths: dict[int, Truth] = {}  # by label
 
     def calibrate(self, kinds: Sequence[str] | None = None) -> None:
         """Have the model draw with what is found for these kinds of weights, or for all there are."""
@@ -74,8 +77,10 @@ class Calibrator:
         if not pairs or (self.bias is not None and self.sharpness is not None):
             return plain(self.bias, self.sharpness)
         source, target = self.data.render_pairs(pairs, self.model.config.image_size)
-        field = draw_field(self.model, source, [label] * len(pairs), weights=kind).mean(1, keepdim=True)
-        return find(field, to_grey(target), TRAINED_WIDTH if is_trained else 1.0, self.bias, self.sharpness)
+        field = draw_field(self.model, source, [label] * len(pairs), weights=kind).mean(1, keepdim=True).cpu()
+        if label not in self._truths:
+            self._truths[label] = measured(to_grey(target))
+        return find(field, self._truths[label], TRAINED_WIDTH if is_trained else 1.0, self.bias, self.sharpness)
 
 
 def plain(bias: float | None, sharpness: float | None) -> Calibration:
@@ -83,39 +88,65 @@ def plain(bias: float | None, sharpness: float | None) -> Calibration:
     return Calibration(PLAIN.bias if bias is None else bias, PLAIN.sharpness if sharpness is None else sharpness)
 
 
+class Truth(NamedTuple):
+    """What is measured of true glyphs."""
+
+    width: float  # the mean of their strokes, in pixels
+    grey: int  # pixels of their edges
+
+
+def measured(target: np.ndarray) -> Truth:
+    """Measure true glyphs uint8 [N, S, S]."""
+    return Truth(mean_width(target), grey_pixels(target))
+
+
+class Levels:
+    """The values of a field [N, 1, S, S] in their order, for what can be told of its pictures without drawing them."""
+
+    def __init__(self, field: Tensor):
+        self.values = np.sort(field.numpy(), axis=None)
+        # The middle of each so many values stands for all of them.
+        self.each = max(1, len(self.values) // SAMPLED)
+        self.sampled = self.values[self.each // 2 :: self.each]
+
+    def grey(self, bias: float, sharpness: float) -> int:
+        """How many pixels of its picture are `grey_pixels`."""
+        edges = (np.array([-GREY, GREY]) - bias) / sharpness
+        return int(np.diff(np.searchsorted(self.values, edges))[0])
+
+    def ink(self, bias: float, sharpness: float) -> float:
+        """How much ink its picture has, in pixels."""
+        return float((1 - np.tanh(sharpness * self.sampled + bias)).sum() / 2 * self.each)
+
+
 def find(
-    field: Tensor,
-    target: np.ndarray,
-    width: float = 1.0,
-    bias: float | None = None,
-    sharpness: float | None = None,
+    field: Tensor, truth: Truth, width: float = 1.0, bias: float | None = None, sharpness: float | None = None
 ) -> Calibration:
-    """What makes pictures of a field [N, 1, S, S] as the true glyphs uint8 [N, S, S] are.
+    """What makes pictures of a field [N, 1, S, S], on the CPU, as the true glyphs are.
 
     `width` is the stroke width to come to, over that of these; a `bias` or a `sharpness` that is given stays. What is
     not drawn yet, or has no ink, is left as it is.
     """
-
-    def drawn(bias: float, sharpness: float) -> np.ndarray:
-        return to_uint8(torch.tanh(sharpness * field + bias))
-
-    start = plain(bias, sharpness)
-    goal = width * mean_width(target)
-    if not (goal and torch.isfinite(field).all() and mean_width(drawn(start.bias, start.sharpness))):
+    start, goal = plain(bias, sharpness), width * truth.width
+    if not (goal and torch.isfinite(field).all()):
         return start
+    levels, grey = Levels(field), max(1, truth.grey)
+    if start.sharpness * levels.values[0] + start.bias >= 0:  # nowhere darker than half
+        return start
+
+    def drawn_width(bias: float, sharpness: float) -> float:
+        return mean_width(to_uint8(torch.tanh(sharpness * field + bias)))
 
     def crisp(offset: float) -> float:
         """The sharpness with which edges are as grey as true ones."""
         if sharpness is not None:
             return sharpness
-        return math.exp(
-            falling_to(1.0, lambda x: greyness(drawn(math.exp(x) * offset + start.bias, math.exp(x)), target))
-        )
+        return math.exp(falling_to(grey, lambda x: levels.grey(math.exp(x) * offset + start.bias, math.exp(x))))
 
     # The zero line of s (z + c) is that of z + c: width and crispness hang on each other but a little.
     first, offset = crisp(0.0), 0.0
     if bias is None:
-        offset = solve_width(lambda c: drawn(first * c, first), goal)
+        offset = solve_width(lambda c: drawn_width(first * c, first), lambda c: levels.ink(first * c, first), goal)
     last = crisp(offset)
     return Calibration(round(last * offset + start.bias, 4), round(last, 4))
 
@@ -126,23 +157,18 @@ def mean_width(glyphs: np.ndarray) -> float:
     return float(widths.mean()) if len(widths) else 0.0
 
 
-def solve_width(drawn: Callable[[float], np.ndarray], goal: float) -> float:
-    """Where the strokes of `drawn`, pictures that get lighter as its argument rises, are as wide as `goal`.
+def solve_width(width: Callable[[float], float], ink: Callable[[float], float], goal: float) -> float:
+    """Where strokes are as wide as `goal`: their width and the ink fall with an offset.
 
-    As long as strokes stay where they are, they are as much wider as there is more ink, which is quickly measured.
+    As long as strokes stay where they are, they are as much wider as there is more ink, which is quickly known.
     """
     offset = 0.0
     for _ in range(LOOKS):
-        ratio = mean_width(drawn(offset)) / goal
+        ratio = width(offset) / goal
         if not ratio or abs(ratio - 1) <= CLOSE:
             break
-        offset = falling_to(ink(drawn(offset)) / ratio, lambda c: ink(drawn(c)))
+        offset = falling_to(ink(offset) / ratio, ink)
     return offset
-
-
-def ink(glyphs: np.ndarray) -> float:
-    """How much ink there is in uint8 [N, S, S], in pixels."""
-    return float((255.0 - glyphs).sum() / 255)
 
 
 def falling_to(value: float, function: Callable[[float], float]) -> float:

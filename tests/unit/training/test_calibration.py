@@ -13,7 +13,7 @@ from utils.glyphs.render import GlyphRenderer
 from utils.images import to_uint8
 from utils.metrics import greyness
 from utils.strokes import stroke_width, strokes
-from utils.training.calibration import TRAINED_WIDTH, Calibrator, find, pairs_to_look_at
+from utils.training.calibration import TRAINED_WIDTH, Calibrator, find, measured, pairs_to_look_at
 
 CHARACTERS = "國是的不一三中大學生"
 SIDE = 128  # pixels of a side
@@ -35,7 +35,7 @@ def field_of(glyphs: np.ndarray, heavier: float, steepness: float) -> torch.Tens
 @pytest.mark.parametrize("steepness", [0.5, 2.0])
 def test_strokes_become_as_wide_and_edges_as_crisp_as_the_true_ones(glyphs, heavier, steepness):
     field = field_of(glyphs, heavier, steepness)
-    found = find(field, glyphs)
+    found = find(field, measured(glyphs))
     drawn = to_uint8(torch.tanh(found.sharpness * field + found.bias))
     true = [strokes(glyph) for glyph in glyphs]
     assert stroke_width([strokes(glyph) for glyph in drawn], true) == pytest.approx(1, abs=0.02)
@@ -48,7 +48,9 @@ def test_strokes_become_as_wide_and_edges_as_crisp_as_the_true_ones(glyphs, heav
 
 def test_what_is_given_stays(glyphs):
     field = field_of(glyphs, 1.0, 2.0)
-    both, bias, sharpness = (find(field, glyphs, 1.0, *given) for given in ((0.3, 2.5), (0.3, None), (None, 2.5)))
+    both, bias, sharpness = (
+        find(field, measured(glyphs), 1.0, *given) for given in ((0.3, 2.5), (0.3, None), (None, 2.5))
+    )
     assert both == Calibration(0.3, 2.5)
     assert bias.bias == 0.3
     assert bias.sharpness != 2.5
@@ -58,7 +60,7 @@ def test_what_is_given_stays(glyphs):
 
 def test_another_width_can_be_asked_for(glyphs):
     field = field_of(glyphs, 0.0, 2.0)
-    found = find(field, glyphs, 0.9)
+    found = find(field, measured(glyphs), 0.9)
     drawn = to_uint8(torch.tanh(found.sharpness * field + found.bias))
     widths = ([strokes(glyph) for glyph in images] for images in (drawn, glyphs))
     assert stroke_width(*widths) == pytest.approx(0.9, abs=0.025)
@@ -70,7 +72,7 @@ def test_what_is_no_drawing_yet_is_left_as_it_is(glyphs, what):
     values = {"blank": 5.0, "black": -5.0, "not finite": torch.nan}
     if what in values:
         field = torch.full_like(field, values[what])
-    found = find(field, np.full_like(glyphs, 255) if what == "no truth" else glyphs)
+    found = find(field, measured(np.full_like(glyphs, 255) if what == "no truth" else glyphs))
     assert np.isfinite([found.bias, found.sharpness]).all()
     if what != "black":
         assert found == Calibration()
@@ -127,7 +129,7 @@ def test_every_kind_of_weights_is_calibrated_for_every_label(glyphs):
         assert rows[2] == [0, 1], "a label that was not trained"
         for label, width in ((0, 1.0), (1, TRAINED_WIDTH)):
             own = np.stack([data.glyphs[c] for c in (CHARACTERS[:5], CHARACTERS[5:])[label]])
-            expected = find(field_of(own, 0.4 + 0.4 * label, steepness), own, width)
+            expected = find(field_of(own, 0.4 + 0.4 * label, steepness), measured(own), width)
             assert rows[label] == pytest.approx([expected.bias, expected.sharpness])
     before = model.tables["raw"]
     Calibrator(model, data, pairs_to_look_at(data, 0.5, 777), 0.2, 3.0).calibrate(["ema"])
