@@ -28,6 +28,7 @@ def generator_architecture(generator: Mapping[str, Any]) -> dict[str, Any]:
         "norm_type": "batch" if any(key.endswith("running_mean") for key in generator) else "instance",
         "up_mode": residual_up_mode(generator) if is_residual else up_mode(generator["model.up.1.weight"], input_nc),
         "g_blur": any(key.endswith(".blur") for key in generator),
+        "deform": "deformer.out.weight" in generator,
     }
 
 

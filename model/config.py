@@ -34,6 +34,7 @@ class Zi2ZiConfig:
     g_blur: bool = False  # anti-aliased downsampling in the generator
     d_blur: bool = False  # anti-aliased downsampling in the discriminator
     dropout: float = 0.5  # in the generator's deep levels
+    deform: bool = False  # have the generator move the source's strokes to where the target has them, first
     L1_penalty: float = 100.0  # weight of the L1 loss
     ink_weight: float = 0.0  # how much more an error in ink counts than one in paper, in the L1 loss
     Ladv_penalty: float = 1.0  # weight of the adversarial loss; 0: the discriminator is left out of the training
@@ -80,7 +81,7 @@ class Zi2ZiConfig:
 
     def generator_arguments(self) -> dict:
         """The keyword arguments of `UNetGenerator`."""
-        names = "generator input_nc ngf embedding_num embedding_dim image_size norm_type up_mode g_blur dropout"
+        names = "generator input_nc ngf embedding_num embedding_dim image_size norm_type up_mode g_blur dropout deform"
         return {name: getattr(self, name) for name in names.split()}
 
     def discriminator_arguments(self) -> dict:

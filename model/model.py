@@ -12,14 +12,18 @@ from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from model import losses
 from model.config import AMP_TYPES, GENERATORS, Zi2ZiConfig, num_downs
+from model.deform import Deformer, deformed
 from model.discriminator import Discriminator
 from model.layers import UP_MODES, Form, WayUp, init_weights
 from model.muon import BETAS, Muon
 from model.residual import residual_levels
 from model.zi2zi import zi2zi_levels
+
+DEFORM_PENALTY = 1000.0  # weight of the deformations' loss, which makes it about as large as the L1 loss
 
 # --------------------------------------------------------------------------- generator
 
@@ -101,6 +105,7 @@ class UNetGenerator(nn.Module):
         up_mode: str = "conv",
         g_blur: bool = False,  # blur before every downsampling
         dropout: float = 0.5,  # in the deep levels
+        deform: bool = False,  # move the strokes before the levels draw them
     ):
         super().__init__()
         if generator not in GENERATORS:
@@ -119,37 +124,49 @@ class UNetGenerator(nn.Module):
         self.embedder = nn.Embedding(embedding_num, embedding_dim)
         if not is_residual:
             init_weights(self)
+        self.deformer = Deformer(embedding_dim, norm_type, g_blur) if deform else None
 
     def freeze_encoder(self) -> None:
         """Train the way up and the embedding alone from here on; the way down keeps its weights and statistics."""
         self.model.freeze_down()
 
-    def ends(self) -> tuple[nn.Module, nn.Module]:
-        """The convolutions that take in and give out images."""
+    def ends(self) -> list[nn.Module]:
+        """The convolutions that take in and give out images, or where their strokes lie."""
         ways = self.model.down, self.model.up
         down, up = ([m for m in way if isinstance(m, nn.Conv2d | nn.ConvTranspose2d)] for way in ways)
-        return down[0], up[-1]
+        return [down[0], up[-1]] + ([self.deformer.down[0], self.deformer.out] if self.deformer else [])
 
     def encode(self, x: Tensor) -> Tensor:
         """The flattened bottleneck [N, E] of images x [N, C, S, S]; the decoder does not run."""
         return self.model.encode(x).flatten(1)
 
-    def forward(self, x: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, label: Tensor, deformation: Tensor | None = None) -> tuple[Tensor, ...]:
         """Draw x [N, C, S, S] in the style of label [N]: (image [N, C, S, S], encoded [N, E]).
 
-        A `label` of floats, [N, embedding_num], blends: each row holds the weights of the labels.
+        A `label` of floats, [N, embedding_num], blends: each row holds the weights of the labels. Where strokes are
+        moved, by a `deformation` that is known, the one that is found without it is given too, third.
         """
-        field, encoded = self.field(x, label)
-        return torch.tanh(field), encoded
+        field, encoded, found = self._field(x, label, deformation)
+        drawn = torch.tanh(field), encoded
+        return drawn if found is None or deformation is None else (*drawn, found)
 
     def field(self, x: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
         """As `forward`, but the sum before the tanh: its zero line is the outline of the ink.
 
         It is in float32 or wider: in bf16 tanh is 1 from 3.5 on, and what is wrong there stays wrong.
         """
+        field, encoded, _ = self._field(x, label, None)
+        return field, encoded
+
+    def _field(self, x: Tensor, label: Tensor, known: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
+        """The field, the encoding, and the deformation that is found for x, where one is."""
         style = label.to(x.dtype) @ self.embedder.weight if label.is_floating_point() else self.embedder(label)
+        found = None
+        if self.deformer is not None:
+            found = self.deformer(x, style)
+            x = deformed(x, found.detach() if known is None else known)
         field, bottleneck = self.model(x, style)
-        return field.to(torch.promote_types(field.dtype, torch.float32)), bottleneck.flatten(1)
+        return field.to(torch.promote_types(field.dtype, torch.float32)), bottleneck.flatten(1), found
 
 
 # --------------------------------------------------------------------------------- EMA
@@ -229,6 +246,7 @@ class Batch(NamedTuple):
     label: Tensor  # [N] int64
     source: Tensor  # [N, C, S, S]
     target: Tensor  # [N, C, S, S]
+    deformation: Tensor | None = None  # [N, 2, GRID, GRID]: moves the source's strokes to where the target has them
 
 
 class Zi2ZiModel:
@@ -315,13 +333,16 @@ class Zi2ZiModel:
         """Cut every batch into `count` micro-batches from here on."""
         self.config = dataclasses.replace(self.config, accum_steps=count)
 
-    def set_input(self, label: Tensor, source: Tensor, target: Tensor) -> None:
+    def set_input(self, label: Tensor, source: Tensor, target: Tensor, deformation: Tensor | None = None) -> None:
         """Take one batch: label [N] int64, source and target [N, C, S, S] in [-1, 1].
 
-        With `accum_steps` k it is cut into k micro-batches, which together make one step.
+        `deformation` [N, 2, GRID, GRID] is what the generator learns to find, where it moves strokes.
+        With `accum_steps` k the batch is cut into k micro-batches, which together make one step.
         """
         self._check(label)
-        batch = self.moved(label), self._image(source), self._image(target)
+        batch = [self.moved(label), self._image(source), self._image(target)]
+        if deformation is not None:
+            batch.append(self.moved(deformation, dtype=batch[1].dtype))
         parts = (tensor.chunk(self.config.accum_steps) for tensor in batch)
         self.micro_batches = [Batch(*part) for part in zip(*parts, strict=True)]
 
@@ -340,9 +361,9 @@ class Zi2ZiModel:
         # Elsewhere than on CUDA a copy that is not waited for may read memory that is used anew by then.
         return tensor.to(device=self.device, non_blocking=self.device.type == "cuda", **how)
 
-    def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Draw a batch as in training: (fake [N, C, S, S], encoded [N, E])."""
-        return self._averaged_G(batch.source, batch.label)
+    def forward(self, batch: Batch) -> tuple[Tensor, ...]:
+        """Draw a batch as in training: what `UNetGenerator.forward` returns."""
+        return self._averaged_G(batch.source, batch.label, batch.deformation)
 
     def optimize_parameters(self, seed: int | None = None) -> dict[str, Tensor]:
         """One training step on the batch of `set_input`: D's update, G's update, EMA.
@@ -350,7 +371,7 @@ class Zi2ZiModel:
         `seed`, of 63 bits, decides what is dropped out; without one torch's generator chooses it. Each network takes
         one optimizer step, whatever `accum_steps` is; D takes none where `Ladv_penalty` is 0.
         Returns detached scalars that stay on the device: g_loss, l1_loss and, as far as they are part of the
-        training, d_loss, adv_loss, category_loss, const_loss, as they enter the sum (weights included).
+        training, d_loss, adv_loss, category_loss, const_loss, deform_loss, as they enter the sum (weights included).
         """
         seed = int(torch.randint(2**63 - 1, ())) if seed is None else seed
         seeds = [(seed + number) % 2**63 for number in range(len(self.micro_batches))]
@@ -372,7 +393,7 @@ class Zi2ZiModel:
         self._step_G()
         return report
 
-    def _step_D(self, seeds: Sequence[int]) -> tuple[list[Callable[[], tuple[Tensor, Tensor]]], dict[str, Tensor]]:
+    def _step_D(self, seeds: Sequence[int]) -> tuple[list[Callable[[], tuple[Tensor, ...]]], dict[str, Tensor]]:
         """D's optimizer step.
 
         Returns for each micro-batch a function that gives G's drawing of it and the encoding once more, and D's loss.
@@ -423,8 +444,13 @@ class Zi2ZiModel:
         adversarial = losses.adversarial_loss(binary_real, True) + losses.adversarial_loss(binary_fake, False)
         return adversarial + self.config.Lcategory_penalty * category / 2
 
-    def generator_losses(self, batch: Batch, fake: Tensor, encoded: Tensor) -> dict[str, Tensor]:
-        """The terms of G's loss, weighted: match the target, fool D and keep the label, keep the encoding."""
+    def generator_losses(
+        self, batch: Batch, fake: Tensor, encoded: Tensor, deformation: Tensor | None = None
+    ) -> dict[str, Tensor]:
+        """The terms of G's loss, weighted: match the target, fool D and keep the label, keep the encoding.
+
+        And find the deformation, where there is one to be found.
+        """
         config = self.config
         terms = {"l1_loss": config.L1_penalty * losses.l1_loss(fake, batch.target, config.ink_weight)}
         if config.Ladv_penalty > 0:
@@ -436,6 +462,8 @@ class Zi2ZiModel:
             with frozen_statistics(self.netG):
                 encoded_fake = self.netG.encode(fake)
             terms["const_loss"] = config.Lconst_penalty * losses.const_loss(encoded, encoded_fake)
+        if deformation is not None and batch.deformation is not None:
+            terms["deform_loss"] = DEFORM_PENALTY * F.mse_loss(deformation, batch.deformation)
         return terms
 
     @property
@@ -498,12 +526,12 @@ class Zi2ZiModel:
         if self.ema:
             self.ema.shadow.load_state_dict(generator if shadow is None else shadow)
 
-    def _seeded(self, batch: Batch, seed: int) -> tuple[Tensor, Tensor]:
+    def _seeded(self, batch: Batch, seed: int) -> tuple[Tensor, ...]:
         """Draw a batch as in training; the same seed drops out the same."""
         torch.manual_seed(seed)
         return self.forward(batch)
 
-    def _redraw(self, batch: Batch, seed: int) -> tuple[Tensor, Tensor]:
+    def _redraw(self, batch: Batch, seed: int) -> tuple[Tensor, ...]:
         """Draw once more what was drawn with this seed, and leave the norms' statistics alone."""
         with frozen_statistics(self.netG):
             return self._seeded(batch, seed)

@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 
 import infer
-from model import UNetGenerator
+from model import UNetGenerator, Zi2ZiConfig
 from tests.helpers.fonts import boxes, make_font
 from tests.helpers.scripts import ROOT, TINY_FLAGS, assert_same, run_infer, run_train, script, states, strays
 from utils.data.font_pairs import open_recorded
@@ -71,7 +71,7 @@ def test_a_small_run_says_what_it_scaled_down(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "flags", [[], ["--accum_steps", 2, "--num_workers", 2], ["--amp", "bf16", "--generator", "residual"]]
+    "flags", [[], ["--accum_steps", 2, "--num_workers", 2], ["--amp", "bf16", "--generator", "zi2zi"]]
 )
 def test_resuming_ends_in_the_same_bytes(tmp_path, flags):
     """In the middle of an epoch, with dropout and augmentation, and a step that was lost."""
@@ -238,7 +238,7 @@ def test_files_hold_what_the_network_drew(trained, tmp_path):
     config = json.loads((trained / "config.json").read_text(encoding="utf-8"))
     source = open_recorded(config["data"]["src_font"])
     for kind, part in (("raw", "net_G"), ("ema", "net_G_EMA"), ("auto", "net_G_EMA")):
-        net = UNetGenerator(image_size=64, ngf=4, embedding_num=1, embedding_dim=8, g_blur=True).eval()
+        net = UNetGenerator(**Zi2ZiConfig(**config["model"]).generator_arguments()).eval()
         net.load_state_dict(torch.load(trained / f"checkpoint/12_{part}.pth", weights_only=True))
         folder = tmp_path / kind
         flags = ["--src_txt", "國是的", "--weights", kind, "--batch_size", 2, "--sharpness", 1, "--weight_bias", 0]
@@ -361,8 +361,8 @@ def test_compare_scores_raw_and_ema(trained, tmp_path, capsys):
     [
         (["--label", "1"], "labels 0 Sample Kai"),
         (["--image_size", "128"], "image_size 128 contradicts the checkpoint, whose image_size is 64"),
-        (["--up_mode", "upsample"], "up_mode upsample contradicts"),
-        (["--generator", "residual"], "generator residual contradicts the checkpoint, whose generator is zi2zi"),
+        (["--up_mode", "conv"], "up_mode conv contradicts"),
+        (["--generator", "zi2zi"], "generator zi2zi contradicts the checkpoint, whose generator is residual"),
         (["--resume", "99"], "no generator of step 99"),
         (["--src_txt", "  "], "holds no character"),
         (["--src_txt_file", "none.txt"], "none.txt: No such file"),

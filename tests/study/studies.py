@@ -103,13 +103,11 @@ def combined() -> dict[str, Variant]:
 # A discriminator that is asked one step in eight.
 RARE = {"adversarial": "bce", "every": 8, "adversarial_weight": 0.1}
 
-# The defaults of train.py, and the settings of the earlier ports (here with EMA beside, for comparison): the program's
-# own step.
-DEFAULT = Variant(
-    config={"g_blur": True}
-    | {name: DEFAULTS[name] for name in ("Ladv_penalty", "Lconst_penalty", "ink_weight", "optimizer")},
-    program=True,
-)
+# The program's own step: the defaults of train.py, the same with zi2zi's levels, which were the default before, and the
+# settings of the earlier ports (here with EMA beside, for comparison).
+OF_DEFAULT = ("Ladv_penalty", "Lconst_penalty", "ink_weight", "optimizer", "generator", "up_mode", "dropout", "deform")
+DEFAULT = Variant(config={"g_blur": True} | {name: DEFAULTS[name] for name in OF_DEFAULT}, program=True)
+PLAIN_LEVELS = changed(DEFAULT, {"generator": "zi2zi", **OF_GENERATOR["zi2zi"]})
 ZI2ZI = Variant(program=True, halved_after=20)
 
 
@@ -124,44 +122,51 @@ def longer() -> dict[str, Variant]:
 def optimizer() -> dict[str, Variant]:
     """What trains the generator, how fast, and with it once more what had been chosen with Adam."""
     return {
-        "adam": changed(DEFAULT, {"optimizer": "adam"}),
-        "muon": DEFAULT,
-        "muon, lr 5e-4": changed(DEFAULT, {"lr": 5e-4}),
-        "muon, lr 2e-3": changed(DEFAULT, {"lr": 2e-3}),
-        "muon, batch 8": changed(DEFAULT, batch_size=8),
-        "muon, late": changed(DEFAULT, schedule="late"),
-        "muon, ink weight 0": changed(DEFAULT, {"ink_weight": 0.0}),
-        "muon, ink weight 0.2": changed(DEFAULT, {"ink_weight": 0.2}),
-        "muon, no dropout": changed(DEFAULT, {"dropout": 0.0}),
+        "adam": changed(PLAIN_LEVELS, {"optimizer": "adam"}),
+        "muon": PLAIN_LEVELS,
+        "muon, lr 5e-4": changed(PLAIN_LEVELS, {"lr": 5e-4}),
+        "muon, lr 2e-3": changed(PLAIN_LEVELS, {"lr": 2e-3}),
+        "muon, batch 8": changed(PLAIN_LEVELS, batch_size=8),
+        "muon, late": changed(PLAIN_LEVELS, schedule="late"),
+        "muon, ink weight 0": changed(PLAIN_LEVELS, {"ink_weight": 0.0}),
+        "muon, ink weight 0.2": changed(PLAIN_LEVELS, {"ink_weight": 0.2}),
+        "muon, no dropout": changed(PLAIN_LEVELS, {"dropout": 0.0}),
     }
 
 
 def schedules() -> dict[str, Variant]:
     """Whether raw weights at the end of a falling learning rate are better than an average at a constant one."""
     return {
-        "constant": DEFAULT,
-        "late": changed(DEFAULT, schedule="late"),
-        "linear": changed(DEFAULT, schedule="linear"),
-        "cosine": changed(DEFAULT, schedule="cosine"),
-        "halved": changed(DEFAULT, halved_after=10),
+        "constant": PLAIN_LEVELS,
+        "late": changed(PLAIN_LEVELS, schedule="late"),
+        "linear": changed(PLAIN_LEVELS, schedule="linear"),
+        "cosine": changed(PLAIN_LEVELS, schedule="cosine"),
+        "halved": changed(PLAIN_LEVELS, halved_after=10),
     }
 
 
 def adversarial() -> dict[str, Variant]:
     """Whether a discriminator helps where the target's strokes can't be foretold, as in a brush font."""
     return {
-        "default": DEFAULT,
-        "adversarial": changed(DEFAULT, {"Ladv_penalty": 1.0}),
-        "adversarial, L1 x 0.3": changed(DEFAULT, {"Ladv_penalty": 1.0, "L1_penalty": 30.0}),
-        "adversarial, L1 x 0.1": changed(DEFAULT, {"Ladv_penalty": 1.0, "L1_penalty": 10.0}),
+        "default": PLAIN_LEVELS,
+        "adversarial": changed(PLAIN_LEVELS, {"Ladv_penalty": 1.0}),
+        "adversarial, L1 x 0.3": changed(PLAIN_LEVELS, {"Ladv_penalty": 1.0, "L1_penalty": 30.0}),
+        "adversarial, L1 x 0.1": changed(PLAIN_LEVELS, {"Ladv_penalty": 1.0, "L1_penalty": 10.0}),
     }
 
 
 def generators() -> dict[str, Variant]:
-    """The kinds of levels that a generator can have, as the program trains them."""
-    zi2zi = changed(DEFAULT, {"amp": "bf16"})
-    residual = changed(zi2zi, {"generator": "residual", **OF_GENERATOR["residual"]})
-    return {"zi2zi": zi2zi, "residual": residual, "residual without blur": changed(residual, {"g_blur": False})}
+    """The kinds of levels that a generator can have, and whether it moves strokes first."""
+    residual, zi2zi = (changed(variant, {"amp": "bf16"}) for variant in (DEFAULT, PLAIN_LEVELS))
+    return {
+        "zi2zi": zi2zi,
+        "zi2zi, deform": changed(zi2zi, {"deform": True}),
+        "residual": changed(residual, {"deform": False}),
+        "residual, deform": residual,
+        "residual, deform, without blur": changed(residual, {"g_blur": False}),
+        "residual, deform, warp 0.5": changed(residual, warp=0.5),
+        "residual, deform, warp 1": changed(residual, warp=1.0),
+    }
 
 
 STUDIES: dict[str, dict[str, Variant]] = {

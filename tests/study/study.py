@@ -41,6 +41,7 @@ from utils.legibility import glyph_reader, legibility
 from utils.strokes import score_all
 from utils.training import calibration
 from utils.training.calibration import Calibrator
+from utils.training.registration import register_pairs
 
 RESULTS = Path(__file__).parent.parent / "results"
 SETTING = ("image_size", "ngf", "ndf", "minutes", "max_steps", "final", "characters")
@@ -137,16 +138,20 @@ def train(variant: Variant, data: PairData, pairs: list, args: argparse.Namespac
     model.shadows = {name: make(model.netG) for name, make in AVERAGES.items()} if args.averages else {}
     scale, shift = loader.SCALE, loader.SHIFT
     loader.SCALE, loader.SHIFT = variant.scale or scale, shift if variant.shift is None else variant.shift
-    training = TrainingPairs(data, args.image_size, variant.augment, seed, pairs)
+    training = TrainingPairs(data, args.image_size, variant.augment, seed, pairs, warp=variant.warp)
     keys = iter(ResumableSampler(len(pairs), variant.batch_size, seed))
-    budget, spent, steps = args.minutes * 60, 0.0, 0
+    budget, steps, started = args.minutes * 60, 0, time.process_time()
+    if model.config.deform:
+        found = register_pairs(data, pairs, args.image_size, torch.device("cpu"))
+        training.deformations = np.concatenate(list(found))
+    spent = time.process_time() - started
     while spent < budget and steps < (args.max_steps or steps + 1):
         started = time.process_time()
         model.progress = max(spent / budget, steps / args.max_steps if args.max_steps else 0)
         model.set_learning_rate(learning_rate_factor(variant, model.progress, steps * variant.batch_size / len(pairs)))
-        label, *images = collate(training.__getitems__(next(keys)))
+        label, *images, deformation = [*collate(training.__getitems__(next(keys))), None][:4]
         images = [to_float(image, 1) for image in images]
-        model.set_input(label, *(mix(*images, variant.mixed) if variant.mixed else images))
+        model.set_input(label, *(mix(*images, variant.mixed) if variant.mixed else images), deformation)
         found = model.optimize_parameters()
         for shadow in model.shadows.values():
             shadow.update()

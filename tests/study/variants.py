@@ -34,6 +34,7 @@ class Variant:
     augment: bool = True
     scale: tuple[float, float] | None = None  # another range of the augmentation's scale
     shift: float | None = None  # and of its shift
+    warp: float = 0.0  # or how far glyphs are stretched, sheared and turned
     mixed: float = 0.0  # share of the pairs of which a part is that of another pair, in source and target alike
 
 

@@ -1,6 +1,7 @@
 """Pairs of glyphs on their way into the training: augmentation, order, batches."""
 
 import contextlib
+import math
 import signal
 import warnings
 from collections.abc import Iterator, Sequence
@@ -10,25 +11,31 @@ from typing import Any
 
 import numpy as np
 import torch
+from scipy import ndimage
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from utils.data.pairs import Item, Pair, PairData
+from utils.data.pairs import Pair, PairData
 from utils.errors import Failure, UserError
 from utils.glyphs.placement import Movement
 
-Batch = tuple[Tensor, Tensor, Tensor]  # label, source and target of several pairs
+Item = tuple[Any, ...]  # label, source and target of a pair, and its deformation where it is known
+Batch = tuple[Tensor, ...]  # the same of several pairs
 SCALE = (0.96, 1.03)  # augmentation: range of a glyph's size,
 SHIFT = 0.015  # and of its place, as a share of the canvas
+# With a warp of 1 instead: how far each axis is stretched and leans, by how many radians it turns, and its shift.
+STRETCH, SHEAR, TURN, WARPED_SHIFT = 0.08, 0.08, 0.06, 0.04
+MOST_WARPED = 3.0
 
 
 class TrainingPairs(Dataset):
     """Pairs rendered when they are asked for: nothing is prepared, nothing is kept in memory.
 
     Items are (label int, source uint8 [S, S], target uint8 [S, S]), in colour with a third axis. With
-    `augment` both glyphs of a pair are scaled and shifted alike, by an amount that depends on (seed,
-    epoch, index) alone, so that neither workers nor a resumed run change it. Never a flip: a mirrored
-    character is another character.
+    `augment` both glyphs of a pair are scaled and shifted alike, and with `warp` (0 to MOST_WARPED) stretched,
+    sheared and turned, by an amount that depends on (seed, epoch, index) alone, so that neither workers nor a
+    resumed run change it. Never a flip: a mirrored character is another character. Once there are `deformations`,
+    float32 [N, 2, G, G], an item has that of its pair too, moved as the glyphs are.
 
     Raises:
         UserError: when `data` has nothing to train on.
@@ -41,11 +48,15 @@ class TrainingPairs(Dataset):
         augment: bool = False,
         seed: int = 0,
         pairs: Sequence[Pair] | None = None,  # a part of the pairs to train on
+        *,
+        warp: float = 0.0,
     ):
         self.data = data
         self.pairs = data.train_pairs if pairs is None else pairs
         self.image_size = image_size
         self.augment = augment
+        self.warp = warp
+        self.deformations: np.ndarray | None = None
         self.seed = seed
         if not self.pairs:
             raise UserError("no pair is left to train on: add characters or lower --split_ratio")
@@ -66,11 +77,38 @@ class TrainingPairs(Dataset):
         epoch, index = key
         pair = self.pairs[index]
         move = self._movement(epoch, index) if self.augment else None
-        return pair[0], *self.data.render_pair(pair, self.image_size, move)
+        item = pair[0], *self.data.render_pair(pair, self.image_size, move)
+        if self.deformations is None:
+            return item
+        return *item, carried(self.deformations[index], move or Movement())
 
     def _movement(self, epoch: int, index: int) -> Movement:
         generator = np.random.default_rng((self.seed, epoch, index))
-        return Movement.scaling(generator.uniform(*SCALE), *generator.uniform(-SHIFT, SHIFT, 2))
+        if self.warp == 0:
+            return Movement.scaling(generator.uniform(*SCALE), *generator.uniform(-SHIFT, SHIFT, 2))
+        return warped(generator, self.warp)
+
+
+def warped(generator: np.random.Generator, by: float) -> Movement:
+    """A random affine map that stretches, shears, turns and shifts `by` times as far as STRETCH, SHEAR and so on."""
+    most = by * np.array([STRETCH, STRETCH, SHEAR, TURN, WARPED_SHIFT, WARPED_SHIFT])
+    x, y, lean, angle, dx, dy = generator.uniform(-most, most).tolist()
+    cos, sin = math.cos(angle), math.sin(angle)
+    matrix = np.array([[cos, -sin], [sin, cos]]) @ [[1, lean], [0, 1]] @ np.diag([1 + x, 1 + y])
+    return Movement(*matrix.ravel().tolist(), dx, dy)
+
+
+def carried(deformation: np.ndarray, move: Movement) -> np.ndarray:
+    """The deformation [2, G, G], as in `model.deform`, of a pair whose glyphs are both moved."""
+    count = deformation.shape[-1]
+    matrix = np.array([[move.xx, -move.xy], [-move.yx, move.yy]])  # y downwards
+    shift = 2 * np.array([move.dx, -move.dy])
+    line = np.linspace(-1, 1, count)
+    points = np.stack(np.meshgrid(line, line)).reshape(2, -1)  # x, y
+    before = np.linalg.solve(matrix, points - shift[:, None])
+    rows = ((before[::-1] + 1) / 2 * (count - 1)).reshape(2, count, count)
+    moved = np.stack([ndimage.map_coordinates(part, rows, order=1, mode="nearest") for part in deformation])
+    return np.tensordot(matrix, moved, 1).astype(np.float32)
 
 
 class ResumableSampler(Sampler):
@@ -104,11 +142,11 @@ class ResumableSampler(Sampler):
 
 
 def collate(items: Sequence[Item] | UserError) -> Batch | UserError:
-    """Stack items into label int64 [N], source uint8 [N, S, S], target uint8 [N, S, S], or [N, S, S, 3]."""
+    """Stack items into label int64 [N], source uint8 [N, S, S], target uint8 [N, S, S], or [N, S, S, 3], and so on."""
     if isinstance(items, UserError):
         return items
-    labels, sources, targets = zip(*items, strict=True)
-    return torch.tensor(labels), torch.from_numpy(np.stack(sources)), torch.from_numpy(np.stack(targets))
+    labels, *others = zip(*items, strict=True)
+    return torch.tensor(labels), *(torch.from_numpy(np.stack(arrays)) for arrays in others)
 
 
 @contextlib.contextmanager

@@ -22,7 +22,6 @@ def left_out_lines(where: str, dropped: Mapping[Any, str], most: int = 5) -> lis
 
 
 MOST_VALIDATED = 64  # characters that choose the best checkpoint, and pairs of them that are scored
-Item = tuple[int, np.ndarray, np.ndarray]  # label, source, target
 Pair = tuple[int, Any]  # label, and the character (str) or, in records, the number of the record (int)
 
 

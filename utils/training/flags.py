@@ -12,6 +12,7 @@ OPTIMIZERS = ("muon", "adam")
 RECIPES: dict[str, dict[str, Any]] = {
     "zi2zi": {
         "generator": "zi2zi",
+        "deform": False,
         "g_blur": False,
         "d_blur": False,
         "dropout": 0.5,
@@ -30,7 +31,10 @@ RECIPES: dict[str, dict[str, Any]] = {
 }
 
 # What suits a kind of generator, in place of the defaults.
-OF_GENERATOR: dict[str, dict[str, Any]] = {"zi2zi": {}, "residual": {"up_mode": "upsample", "dropout": 0.1}}
+OF_GENERATOR: dict[str, dict[str, Any]] = {
+    "residual": {},
+    "zi2zi": {"up_mode": "conv", "dropout": 0.5, "deform": False},
+}
 
 TRAIN: FlagTable = {
     "data": (
@@ -70,6 +74,7 @@ TRAIN: FlagTable = {
             kept=Kept.FIXED,
         ),
         Flag("augment", "scale and shift both glyphs of a pair alike", bool, True),
+        Flag("warp", "how far they are also stretched, sheared and turned, 0 (not at all) to 3", float, 0.0),
         Flag(
             "num_workers",
             "processes that render glyphs (default 0 on the CPU, else up to 4)",
@@ -82,9 +87,9 @@ TRAIN: FlagTable = {
         Flag("input_nc", "channels of an image", int, 1, (1, 3), kept=Kept.FIXED),
         Flag(
             "generator",
-            "kind of the generator's levels: zi2zi, or residual for smoother strokes",
+            "kind of the generator's levels: residual, or zi2zi as in the earlier ports",
             str,
-            "zi2zi",
+            "residual",
             choices=GENERATORS,
             kept=Kept.FIXED,
         ),
@@ -107,15 +112,22 @@ TRAIN: FlagTable = {
         ),
         Flag(
             "up_mode",
-            "upsampling: conv, upsample or pixelshuffle (default conv, of residual levels upsample)",
+            "upsampling: conv, upsample or pixelshuffle (default upsample, zi2zi conv)",
             str,
-            "conv",
+            "upsample",
             choices=("conv", "upsample", "pixelshuffle"),
             kept=Kept.FIXED,
         ),
         Flag("g_blur", "anti-aliased downsampling in the generator", bool, True, kept=Kept.FIXED),
         Flag("d_blur", "anti-aliased downsampling in the discriminator", bool, False, kept=Kept.FIXED),
-        Flag("dropout", "dropout in the generator's deep levels, 0 to 1 (default 0.5, residual 0.1)", float, 0.5),
+        Flag(
+            "deform",
+            "move strokes to where the target has them before drawing (default true, zi2zi false)",
+            bool,
+            True,
+            kept=Kept.FIXED,
+        ),
+        Flag("dropout", "dropout in the generator's deep levels, 0 to 1 (default 0.1, zi2zi 0.5)", float, 0.1),
     ),
     "learning": (
         Flag(
@@ -235,6 +247,7 @@ class TrainOptions:
     split_ratio: float
     val_ratio: float
     augment: bool
+    warp: float
     num_workers: int
     image_size: int
     input_nc: int
@@ -247,6 +260,7 @@ class TrainOptions:
     up_mode: str
     g_blur: bool
     d_blur: bool
+    deform: bool
     dropout: float
     epoch: int | None
     max_steps: int | None

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from utils.cli import as_given
+from utils.data.loader import MOST_WARPED
 from utils.errors import UserError
 from utils.experiment.calibration import check_fixed
 from utils.experiment.config import Paths
@@ -133,6 +134,8 @@ def check_ranges(options: TrainOptions) -> None:
             raise UserError(f"--{name} {getattr(options, name)} is not in 0 to 0.9")
     if options.max_minutes is not None and not 0 < options.max_minutes < math.inf:
         raise UserError(f"--max_minutes {options.max_minutes} is not above 0")
+    if not 0 <= options.warp <= MOST_WARPED:
+        raise UserError(f"--warp {options.warp} is not in 0 to {MOST_WARPED:g}")
     check_fixed(options.weight_bias, options.sharpness)
     if not 0 <= options.checkpoint_minutes < math.inf:
         raise UserError(f"--checkpoint_minutes {options.checkpoint_minutes} is not a number of 0 or more")
@@ -176,15 +179,19 @@ def small_default_line(choice: Choice) -> str | None:
     return f"no fonts given and no CUDA device: a small run on the bundled fonts, {used}"
 
 
-def idle_flags_line(given: Given, options: TrainOptions) -> str | None:
-    """The line that says which of the given flags do nothing, since no discriminator is trained."""
-    if options.Ladv_penalty:
-        return None
-    idle = [as_given(name, given[name]) for name in OF_DISCRIMINATOR if given.get(name, False) is not False]
-    if not idle:
-        return None
-    verb = "does" if len(idle) == 1 else "do"
-    return f"{', '.join(idle)} {verb} nothing here: without --Ladv_penalty there is no discriminator to train"
+def idle_flags_lines(given: Given, options: TrainOptions) -> list[str]:
+    """Lines that say which of the given flags do nothing, since what they belong to is left out."""
+    reasons = {}
+    if not options.Ladv_penalty:
+        reasons[OF_DISCRIMINATOR] = "without --Ladv_penalty there is no discriminator to train"
+    if not options.augment:
+        reasons[("warp",)] = "with --no-augment the glyphs stay as they are"
+    lines = []
+    for names, reason in reasons.items():
+        idle = [as_given(name, given[name]) for name in names if given.get(name, False) is not False]
+        if idle:
+            lines.append(f"{', '.join(idle)} {'does' if len(idle) == 1 else 'do'} nothing here: {reason}")
+    return lines
 
 
 def amp_line(options: TrainOptions, device_type: str) -> str | None:

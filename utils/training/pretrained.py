@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 
 ARCHITECTURE = (
     *("image_size", "input_nc", "generator", "ngf", "ndf", "embedding_num", "embedding_dim"),
-    *("norm_type", "up_mode", "g_blur", "d_blur"),
+    *("norm_type", "up_mode", "g_blur", "d_blur", "deform"),
 )
 LABEL_ROWS = ("embedder.weight", "catagory.weight", "catagory.bias")  # tensors with a row for each label
 
@@ -120,7 +120,7 @@ def read_pretrained(
         raise UserError(f"{path}: no such experiment, folder or generator file")
     if config is None:
         config = foreign_config(weights, image_size)
-    architecture = {"generator": BEFORE["generator"], **config["model"]}  # older experiments don't say it
+    architecture = {**BEFORE, **config["model"]}  # older experiments don't say all of it
     architecture = {name: architecture[name] for name in ARCHITECTURE if name in architecture}
     for state in (weights.state_dict, discriminator or {}, average or {}):
         _check_labels(state, architecture["embedding_num"], weights.path)

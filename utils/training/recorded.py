@@ -16,6 +16,8 @@ BEFORE = {
     "optimizer": "adam",
     "sharpness": 1.0,
     "generator": "zi2zi",
+    "warp": 0.0,
+    "deform": False,
     "early_stop": 0,
     "checkpoint_minutes": 0.0,
 }

@@ -26,7 +26,7 @@ from utils.training.memory import cut_steps, fewest_cut
 from utils.training.options import (
     Choice,
     amp_line,
-    idle_flags_line,
+    idle_flags_lines,
     resolve_options,
     small_default_line,
     with_implied,
@@ -100,7 +100,7 @@ def make_plan(given: Mapping[str, Any], paths: Paths, device: torch.device, proc
         raise UserError(f"--batch_size {options.batch_size} is shared by {processes} processes: make it a multiple")
     check_ways(device, options.amp, options.compile)
     lines = changes_on_resume(given, options, origin.config) if origin.config else [small_default_line(choice)]
-    log_lines([*lines, idle_flags_line(given, options), amp_line(options, device.type)])
+    log_lines([*lines, *idle_flags_lines(given, options), amp_line(options, device.type)])
     if origin.config:
         moved_to = (given.get(name) for name in ("src_font", "dst_font", "dst_imgs", "data_dir"))
         data = data_from_config(origin.config["data"], *moved_to)

@@ -23,6 +23,7 @@ from utils.training.flags import TrainOptions
 from utils.training.log import LossLog, NonFinite, Progress
 from utils.training.pretrained import Pretrained
 from utils.training.quality import Examiner, SaturationWatch, Scorer
+from utils.training.registration import register_pairs
 from utils.training.report import plot_curves, plot_losses
 from utils.training.state import check_disk, check_parts, find_non_finite, parts_from, state_from
 from utils.training.stopping import Due, End, Schedule, StopSignals
@@ -52,7 +53,9 @@ class Trainer:
         self.model, self.options, self.paths, self.ranks = model, options, paths, ranks
         self.record = record
         trained, validation = data.split_validation(options.val_ratio, options.random_seed)
-        self.pairs = TrainingPairs(data, options.image_size, options.augment, options.random_seed, trained)
+        self.pairs = TrainingPairs(
+            data, options.image_size, options.augment, options.random_seed, trained, warp=options.warp
+        )
         looked_at = pairs_to_look_at(data, options.val_ratio, options.random_seed)
         calibrator = Calibrator(model, data, looked_at, options.weight_bias, options.sharpness)
         self.scorer = Scorer(Examiner(model, data, calibrator), data, validation, paths)
@@ -103,6 +106,8 @@ class Trainer:
             log = LossLog(losses_csv, self.step, self.ranks.mean, self._advice())
             if self._had_enough():
                 return 0
+            if not self._register(signals):
+                return 128 + self.ranks.most(signals.received)
             logger.info(self.end_line())
             progress = stack.enter_context(Progress(self._images_at(total), self.images_seen, "training"))
             batches = stack.enter_context(self._batches())
@@ -139,6 +144,29 @@ class Trainer:
         logger.info(f"step {self.step}: {stopped}; --early_stop 0 continues")
         return True
 
+    def _register(self, signals: StopSignals) -> bool:
+        """Find the deformation of every pair, where the generator is to learn it; False where a signal stops that."""
+        if not self.options.deform:
+            return True
+        device = self.model.device
+        if device.type != "cuda" or self.options.deterministic:  # on CUDA the descent is not deterministic
+            device = torch.device("cpu")
+        found = []
+        with Progress(len(self.pairs), 0, "aligning") as progress:
+            for some in register_pairs(self.pairs.data, self.pairs.pairs, self.options.image_size, device):
+                found.append(some)
+                progress.advance(len(some))
+                if signals.received:
+                    break
+        if self.ranks.most(signals.received):
+            return False
+        self.pairs.deformations = np.concatenate(found)
+        pixels = np.linalg.norm(self.pairs.deformations, axis=1).mean() / 2 * self.options.image_size
+        logger.info(
+            f"the strokes to learn lie {pixels:.1f} pixels from the source's, on average: that is learned first"
+        )
+        return True
+
     def _distribute(self) -> None:
         if self.ranks.count > 1:
             self.model.distribute(self.ranks.wrap, self.ranks.rank, self.ranks.count, self.ranks.add_up)
@@ -154,12 +182,12 @@ class Trainer:
     def _one_step(self, batch: Batch | UserError, log: LossLog) -> dict[str, torch.Tensor]:
         if isinstance(batch, UserError):
             raise batch
-        label, *images = batch
+        label, *images = batch[:3]
         epoch = self.images_seen / len(self.pairs)
         factor = learning_rate_factor(epoch, self.options.schedule)
         self.model.set_learning_rate(factor)
         source, target = (to_float(self.model.moved(image), self.options.input_nc) for image in images)
-        self.model.set_input(label, source, target)
+        self.model.set_input(label, source, target, *batch[3:])
         losses = self.model.optimize_parameters(step_seed(self.options.random_seed, self.step, self.ranks.rank))
         self.step += 1
         self.images_seen += self.images_per_step

@@ -282,8 +282,26 @@ def test_augmentation_moves_both_glyphs_alike_and_never_flips(tmp_path):
     assert len(np.unique(boxes, axis=0)) > 20
 
 
+def test_a_warp_stretches_shears_and_turns_both_glyphs_alike(tmp_path):
+    cross = dict.fromkeys("一", (350, 100, 650, 700))
+    fonts = [GlyphRenderer(str(make_font(tmp_path / f"{n}.ttf", cross))) for n in "st"]
+    data = FontData(fonts[0], fonts[1:], "", "一", "", {})
+    shapes = []
+    for warp in (0.0, 0.5, 1.0):
+        pairs = TrainingPairs(data, 128, augment=True, seed=3, warp=warp)
+        drawn = [pairs[epoch, 0][1:] for epoch in range(40)]
+        assert all(np.array_equal(source, target) for source, target in drawn)
+        boxes = np.array([ink(source) for source, _ in drawn])
+        shapes.append((boxes[:, 2] - boxes[:, 0]) / (boxes[:, 3] - boxes[:, 1]))
+    spread = np.std(shapes, axis=1)
+    assert spread[0] < 0.01  # whole pixels of the box
+    assert 2 * spread[0] < spread[1] < 0.7 * spread[2]
+    assert np.abs(np.mean(shapes, axis=1) - 0.5).max() < 0.1
+
+
 def test_augmentation_depends_on_seed_epoch_and_index_alone():
-    first, again, other = bundled_pairs(augment=True), bundled_pairs(augment=True), bundled_pairs(augment=True, seed=1)
+    first, again = (bundled_pairs(augment=True, warp=1.0) for _ in range(2))
+    other = bundled_pairs(augment=True, warp=1.0, seed=1)
     assert np.array_equal(first[2, 5][1], again[2, 5][1])
     assert not np.array_equal(first[2, 5][1], first[3, 5][1])
     assert not np.array_equal(first[2, 5][1], other[2, 5][1])

@@ -202,7 +202,8 @@ def test_a_full_base_is_refused_before_anything_is_drawn(count, fits, trained, t
     characters = "的是"
     base = crowded(tmp_path / "full.ttf", count)
     flags = ["--src_txt", characters, "--base", base, "--font_out", tmp_path / "x.ttf", "--infer_dir", tmp_path / "out"]
-    assert run_infer(trained, *flags) == 2
+    code = run_infer(trained, *flags)
+    assert fits or code == 2
     refusal = f"the base has {count:,} glyphs and can hold 65,535: there is no room for 2 more"
     assert (refusal in capsys.readouterr().err) != fits
     assert len(list((tmp_path / "out" / "0").glob("*.png"))) == (2 if fits else 0)

@@ -13,6 +13,7 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from model import Zi2ZiConfig, Zi2ZiModel, fold_norms
+from model.deform import GRID
 from model.model import layout_for
 from tests.helpers.models import TINY, tiny_batch, tiny_model
 from tests.helpers.ranks import ROOT
@@ -33,17 +34,23 @@ VARIANTS = {
     "accumulation": {"g_blur": True, "accum_steps": 2},
     "alone": {"g_blur": True, "Ladv_penalty": 0.0, "Lconst_penalty": 0.0},
     "upsample": {"up_mode": "upsample"},
-    "residual": {"generator": "residual", "up_mode": "upsample", "g_blur": True},
+    "residual": {"generator": "residual", "up_mode": "upsample", "g_blur": True, "deform": True},
     "pixelshuffle": {"up_mode": "pixelshuffle", "norm_type": "instance"},
 }
+
+
+def batch_for(model: Zi2ZiModel) -> list[torch.Tensor]:
+    """A batch, with deformations where the model learns them."""
+    batch = list(tiny_batch())
+    return [*batch, torch.full((len(batch[0]), 2, GRID, GRID), 0.02)] if model.config.deform else batch
 
 
 def trained(device: str, **changes) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
     """The losses of one step on a device, and what is drawn after it."""
     torch.manual_seed(0)
     model = Zi2ZiModel(Zi2ZiConfig(**TINY | EVERYTHING | changes), device)
-    label, source, target = tiny_batch()
-    model.set_input(label, source, target)
+    label, source, target, *deformation = batch_for(model)
+    model.set_input(label, source, target, *deformation)
     losses = {name: loss.cpu() for name, loss in model.optimize_parameters().items()}
     return losses, model.sample(source, label).cpu()
 
@@ -111,8 +118,8 @@ def step_and_draw(amp: str, changes: dict) -> None:
         for module in model.netG.modules():
             if isinstance(module, torch.nn.Conv2d | torch.nn.ConvTranspose2d):
                 module.register_forward_hook(lambda _module, _inputs, output: seen.add(output.dtype))
-        label, source, target = (part.to("cuda:0") for part in tiny_batch())
-        model.set_input(label, source, target)
+        label, source, target, *deformation = (part.to("cuda:0") for part in batch_for(model))
+        model.set_input(label, source, target, *deformation)
         losses = model.optimize_parameters(seed=1)
         assert seen == {{"off": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[amp]}
         assert all(loss.device.type == "cuda" for loss in losses.values())
@@ -311,7 +318,7 @@ def test_a_backward_pass_mixes_no_devices(variant):
     """With shapes alone, on `meta`, which is no CPU: a tensor left on the CPU does not go with them."""
     model = Zi2ZiModel(Zi2ZiConfig(**TINY | EVERYTHING | VARIANTS[variant]), "meta")
     with mock.patch.object(Zi2ZiModel, "_check", lambda *_: None):
-        model.set_input(*tiny_batch())
+        model.set_input(*batch_for(model))
     losses = model.optimize_parameters()
     assert all(loss.device.type == "meta" for loss in losses.values())
     assert {p.grad.device.type for p in model.netG.parameters()} == {"meta"}

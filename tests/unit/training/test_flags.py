@@ -35,14 +35,16 @@ OTHER_AMP = "off" if default_amp(torch.device("cpu")) == "bf16" else "bf16"
 # Each flag of train.py with a value that must change what a run of two steps leaves behind.
 TRAIN_FLAGS = {
     **{"src_font": "MADE:s", "dst_font": "MADE:t", "charset": "MADE:c", "split_ratio": "0.5", "augment": False},
+    **{"warp": "2"},
     **{"image_size": "96", "input_nc": "3", "ngf": "5", "ndf": "3", "embedding_num": "4", "embedding_dim": "9"},
     **{
-        "generator": "residual",
+        "generator": "zi2zi",
         "norm_type": "instance",
-        "up_mode": "upsample",
+        "up_mode": "pixelshuffle",
         "g_blur": False,
         "d_blur": True,
-        "dropout": "0.1",
+        "deform": False,
+        "dropout": "0.3",
     },
     **{"epoch": "1", "max_steps": "3", "batch_size": "3", "accum_steps": "2", "lr": "0.01", "lr_D": "0.01"},
     **{
@@ -179,7 +181,7 @@ def test_without_an_adversarial_loss_the_discriminator_stays_as_it_is(made, tmp_
     flags += [*made_flags(made), "--checkpoint_steps", "1"]
     assert train.main([*flags, "--max_steps", "2"]) == 0
     assert not list(tmp_path.glob("checkpoint/*_net_D.pth"))
-    assert (tmp_path / "losses.csv").read_text().splitlines()[0] == "step,epoch,lr,g_loss,l1_loss"
+    assert (tmp_path / "losses.csv").read_text().splitlines()[0] == "step,epoch,lr,g_loss,l1_loss,deform_loss"
     capsys.readouterr()
     assert train.main([*flags, "--resume", "latest", "--max_steps", "3", "--Ladv_penalty", "1"]) == 0
     assert "there is no trained discriminator: it starts untrained" in capsys.readouterr().out
@@ -417,7 +419,8 @@ def test_without_ema_there_is_no_ema_file(made, tmp_path):
 
 def test_defaults_of_the_config_are_those_of_the_earlier_ports():
     """The tables for --help, which must not import torch, and the dataclass agree; but EMA is on in the latter."""
-    ports = train_flags.DEFAULTS | train_flags.RECIPES["zi2zi"] | {"ema_decay": train_flags.DEFAULTS["ema_decay"]}
+    ports = train_flags.DEFAULTS | train_flags.OF_GENERATOR["zi2zi"] | train_flags.RECIPES["zi2zi"]
+    ports["ema_decay"] = train_flags.DEFAULTS["ema_decay"]
     for field in fields(Zi2ZiConfig):
         if field.name in ports:
             assert ports[field.name] == field.default, field.name
@@ -460,6 +463,7 @@ def test_a_dry_run_says_where_every_value_comes_from_and_writes_nothing(made, tm
     said = {line.split()[0]: " ".join(line.split()[1:]) for line in capsys.readouterr().out.splitlines()}
     assert said["max_steps"] == "7 (flag)"
     assert said["schedule"] == "20 (recipe)"
+    assert said["up_mode"] == "conv (generator)"
     assert said["random_seed"] == "777 (default)"
     assert said["num_workers"] == "0 (machine)"
     assert said["lr_D"] == "0.001 (as --lr)"
@@ -512,6 +516,7 @@ def test_help_needs_no_torch(script):
         ("train", "--resume newest", "neither 'latest' nor 'best' nor a step"),
         ("train", "--resume best", "scores no checkpoint"),
         ("train", "--val_ratio 1", "val_ratio 1.0 is not in 0 to 0.9"),
+        ("train", "--warp 4", "warp 4.0 is not in 0 to 3"),
         ("train", "--resume 10", "no complete step 10"),
         ("train", "--resume latest --overwrite", "contradict"),
         ("train", "--checkpoint_only_last --keep_checkpoints 2", "contradicts --keep_checkpoints 2"),
@@ -554,11 +559,12 @@ def test_compile_has_the_networks_compiled(made, tmp_path, monkeypatch):
         assert found["compiled"][1][part] == pytest.approx(found["plain"][1][part], rel=1e-4, abs=1e-5)
 
 
-def test_flags_of_a_discriminator_that_is_not_trained_are_said_to_do_nothing(tmp_path, capsys):
+def test_flags_of_what_is_left_out_are_said_to_do_nothing(tmp_path, capsys):
     sizes = ["--image_size", "64", "--ngf", "4", "--embedding_dim", "8", "--batch_size", "2", "--gpu_ids", "-1"]
-    flags = ["--ndf", "2", "--d_blur", "--max_steps", "1"]
-    assert train.main([*sizes, *flags, "--experiment_dir", str(tmp_path / "a")]) == 0
-    words = "--d_blur, --ndf 2 do nothing here: without --Ladv_penalty there is no discriminator to train"
-    assert words in capsys.readouterr().out
+    flags = ["--ndf", "2", "--d_blur", "--warp", "2", "--max_steps", "1"]
+    assert train.main([*sizes, *flags, "--no-augment", "--experiment_dir", str(tmp_path / "a")]) == 0
+    said = capsys.readouterr().out
+    assert "--d_blur, --ndf 2 do nothing here: without --Ladv_penalty there is no discriminator to train" in said
+    assert "--warp 2.0 does nothing here: with --no-augment the glyphs stay as they are" in said
     assert train.main([*sizes, *flags, "--Ladv_penalty", "1", "--experiment_dir", str(tmp_path / "b")]) == 0
     assert "nothing here" not in capsys.readouterr().out

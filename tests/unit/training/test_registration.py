@@ -1,0 +1,95 @@
+"""Finding where a target has the strokes of a source."""
+
+import csv
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from model.deform import GRID, deformed
+from tests.helpers.scripts import run_train
+from utils.data.font_pairs import FontData, Split
+from utils.data.loader import TrainingPairs, carried, collate
+from utils.glyphs.placement import Movement, on_canvas
+from utils.glyphs.render import GlyphRenderer
+from utils.images import to_float, to_uint8
+from utils.metrics import ink_iou
+from utils.training.registration import register
+
+CHARACTERS = "國是的不一三中大學生"
+
+
+@pytest.fixture(scope="module")
+def glyphs() -> np.ndarray:
+    font = GlyphRenderer("bundled:source.otf")
+    return np.stack([font.render(character, 128) for character in CHARACTERS])
+
+
+def bent(count: int) -> torch.Tensor:
+    """A smooth deformation: larger to the right, and the upper half pulled down."""
+    line = torch.linspace(-1, 1, GRID)
+    x, y = torch.meshgrid(line, line, indexing="xy")
+    return torch.stack([0.1 * x, -0.08 * (1 - y)])[None].expand(count, -1, -1, -1)
+
+
+def moved(glyphs: np.ndarray, deformation: torch.Tensor) -> np.ndarray:
+    return to_uint8(deformed(to_float(torch.from_numpy(glyphs)), deformation))
+
+
+@pytest.mark.parametrize("size", [64, 96, 128])
+def test_a_deformation_is_found_from_the_glyphs_alone(glyphs, size):
+    source = np.stack([np.asarray(Image.fromarray(glyph).resize((size, size))) for glyph in glyphs])
+    target = moved(source, bent(len(source)))
+    found = register(torch.from_numpy(source), torch.from_numpy(target))
+    assert found.shape == (len(source), 2, GRID, GRID)
+    assert not found.requires_grad
+    before, after = ink_iou(source, target), ink_iou(moved(source, found), target)
+    assert before < 0.45
+    assert after > 0.8
+
+
+def test_it_is_the_same_every_time(glyphs):
+    source, target = torch.from_numpy(glyphs), torch.from_numpy(moved(glyphs, bent(len(glyphs))))
+    assert torch.equal(register(source, target), register(source, target))
+
+
+def test_heavier_strokes_in_the_same_places_stay_there(glyphs):
+    heavy = np.minimum(np.minimum(glyphs, np.roll(glyphs, 1, 1)), np.roll(glyphs, -1, 1))
+    assert register(torch.from_numpy(glyphs), torch.from_numpy(heavy)).abs().max() < 0.05
+
+
+def test_a_blank_glyph_moves_nothing_to_nowhere(glyphs):
+    blank = torch.full_like(torch.from_numpy(glyphs), 255)
+    for pair in ((torch.from_numpy(glyphs), blank), (blank, torch.from_numpy(glyphs)), (blank, blank)):
+        assert torch.isfinite(register(*pair)).all()
+
+
+@pytest.mark.parametrize("move", [Movement(), Movement(0.95, 0.05, -0.06, 1.04, 0.02, -0.03)])
+def test_a_deformation_moves_with_its_glyphs(glyphs, move):
+    deformation = bent(1)
+    target = moved(glyphs[:1], deformation)
+    both = [on_canvas(Image.fromarray(glyph[0]), 128, 0, 0, 1, move)[None] for glyph in (glyphs[:1], target)]
+    carried_too = torch.from_numpy(carried(deformation[0].numpy(), move))[None]
+    assert ink_iou(moved(both[0], carried_too), both[1]) > 0.93
+    assert carried_too.dtype == torch.float32
+
+
+def test_items_have_the_deformations_of_their_pairs():
+    data = FontData.from_fonts("bundled:source.otf", ["bundled:target.ttf"], [], None, Split(0.1, 777))
+    pairs = TrainingPairs(data, 64)
+    assert len(pairs[0, 1]) == 3
+    pairs.deformations = np.stack([np.full((2, GRID, GRID), number, np.float32) for number in range(len(pairs))])
+    label, source, target, deformation = collate(pairs.__getitems__([(0, 1), (0, 0)]))
+    assert len(label) == len(source) == len(target) == 2
+    assert deformation[:, 0, 0, 0].tolist() == [1, 0]
+
+
+def test_a_run_learns_where_strokes_lie(tmp_path, capsys):
+    assert run_train(tmp_path / "with", "--max_steps", 20, "--batch_size", 8) == 0
+    assert "pixels from the source's, on average" in capsys.readouterr().out
+    with (tmp_path / "with" / "losses.csv").open() as file:
+        losses = [float(row["deform_loss"]) for row in csv.DictReader(file)]
+    assert np.mean(losses[-5:]) < 0.9 * np.mean(losses[:5])
+    assert run_train(tmp_path / "without", "--max_steps", 1, "--no-deform") == 0
+    assert "deform" not in (tmp_path / "without" / "losses.csv").read_text()
