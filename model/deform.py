@@ -50,8 +50,8 @@ class Deformer(nn.Module):
         self.whole = nn.Linear(widths[2] + embedding_dim, widths[2])
         self.dropout = nn.Dropout(DROPOUT)
         self.out = nn.Conv2d(widths[2], 2, 3, padding=1)
-        nn.init.zeros_(self.out.weight)
-        nn.init.zeros_(self.out.bias)
+        for parameter in self.out.parameters():  # so that a new one moves nothing
+            nn.init.zeros_(parameter)
 
     def forward(self, image: Tensor, style: Tensor) -> Tensor:
         """Images [N, C, S, S] and embeddings [N, embedding_dim] to [N, 2, GRID, GRID]."""

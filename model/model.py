@@ -130,11 +130,11 @@ class UNetGenerator(nn.Module):
         """Train the way up and the embedding alone from here on; the way down keeps its weights and statistics."""
         self.model.freeze_down()
 
-    def ends(self) -> list[nn.Module]:
+    def ends(self) -> Sequence[nn.Module]:
         """The convolutions that take in and give out images, or where their strokes lie."""
         ways = self.model.down, self.model.up
         down, up = ([m for m in way if isinstance(m, nn.Conv2d | nn.ConvTranspose2d)] for way in ways)
-        return [down[0], up[-1]] + ([self.deformer.down[0], self.deformer.out] if self.deformer else [])
+        return [down[0], up[-1], *([self.deformer.down[0], self.deformer.out] if self.deformer else [])]
 
     def encode(self, x: Tensor) -> Tensor:
         """The flattened bottleneck [N, E] of images x [N, C, S, S]; the decoder does not run."""

@@ -95,7 +95,8 @@ def warped(generator: np.random.Generator, by: float) -> Movement:
     x, y, lean, angle, dx, dy = generator.uniform(-most, most).tolist()
     cos, sin = math.cos(angle), math.sin(angle)
     matrix = np.array([[cos, -sin], [sin, cos]]) @ [[1, lean], [0, 1]] @ np.diag([1 + x, 1 + y])
-    return Movement(*matrix.ravel().tolist(), dx, dy)
+    (xx, xy), (yx, yy) = matrix.tolist()
+    return Movement(xx, xy, yx, yy, dx, dy)
 
 
 def carried(deformation: np.ndarray, move: Movement) -> np.ndarray:

@@ -65,4 +65,5 @@ def _evened(ink: Tensor) -> Tensor:
 
 def _roughness(deformation: Tensor, order: int) -> Tensor:
     """The sum of the squared differences of an order, along both axes: [N]."""
-    return sum(torch.diff(deformation, order, dim).square().sum((1, 2, 3)) for dim in (2, 3))
+    along = [torch.diff(deformation, order, dim).square().sum((1, 2, 3)) for dim in (2, 3)]
+    return along[0] + along[1]
