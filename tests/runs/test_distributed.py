@@ -27,7 +27,7 @@ from utils.files import locked
 
 # With a seed in whose first steps no norm of a few pixels makes much of the rounding.
 FLAGS = [*TINY_FLAGS, "--norm_type", "instance", "--dropout", "0", "--no-g_blur", "--checkpoint_steps", "3"]
-FLAGS += ["--random_seed", "1", "--amp", "off"]
+FLAGS += ["--random_seed", "1", "--amp", "off", "--deform", "--split_ratio", "0.9"]
 STEPS = 3
 
 

@@ -71,7 +71,12 @@ def test_a_small_run_says_what_it_scaled_down(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "flags", [[], ["--accum_steps", 2, "--num_workers", 2], ["--amp", "bf16", "--generator", "zi2zi"]]
+    "flags",
+    [
+        ["--generator", "zi2zi"],
+        ["--accum_steps", 2, "--num_workers", 2, "--deform", "--split_ratio", 0.9],
+        ["--amp", "bf16"],
+    ],
 )
 def test_resuming_ends_in_the_same_bytes(tmp_path, flags):
     """In the middle of an epoch, with dropout and augmentation, and a step that was lost."""

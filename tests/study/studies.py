@@ -178,5 +178,10 @@ STUDIES: dict[str, dict[str, Variant]] = {
     "schedules": schedules(),
     "adversarial": adversarial(),
     "generators": generators(),
-    "final": {"default": DEFAULT, "default without blur": changed(DEFAULT, {"g_blur": False}), "zi2zi": ZI2ZI},
+    # By the names of when these were made.
+    "final": {
+        "default": PLAIN_LEVELS,
+        "default without blur": changed(PLAIN_LEVELS, {"g_blur": False}),
+        "zi2zi": ZI2ZI,
+    },
 }

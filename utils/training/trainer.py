@@ -106,13 +106,14 @@ class Trainer:
             log = LossLog(losses_csv, self.step, self.ranks.mean, self._advice())
             if self._had_enough():
                 return 0
+            schedule = Schedule(self.options)  # whose clock --max_minutes goes by
             if not self._register(signals):
                 return 128 + self.ranks.most(signals.received)
             logger.info(self.end_line())
             progress = stack.enter_context(Progress(self._images_at(total), self.images_seen, "training"))
             batches = stack.enter_context(self._batches())
             self._distribute()
-            schedule, watch, end = Schedule(self.options), SaturationWatch(), None
+            watch, end = SaturationWatch(), None
             while end is None:
                 losses = self._one_step(next(batches), log)
                 progress.advance(self.images_per_step)

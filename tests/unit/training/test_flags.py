@@ -43,7 +43,7 @@ TRAIN_FLAGS = {
         "up_mode": "pixelshuffle",
         "g_blur": False,
         "d_blur": True,
-        "deform": False,
+        "deform": True,
         "dropout": "0.3",
     },
     **{"epoch": "1", "max_steps": "3", "batch_size": "3", "accum_steps": "2", "lr": "0.01", "lr_D": "0.01"},

@@ -86,10 +86,11 @@ def test_items_have_the_deformations_of_their_pairs():
 
 
 def test_a_run_learns_where_strokes_lie(tmp_path, capsys):
-    assert run_train(tmp_path / "with", "--max_steps", 20, "--batch_size", 8) == 0
+    flags = ["--deform", "--split_ratio", 0.9, "--max_steps", 20, "--batch_size", 8]
+    assert run_train(tmp_path / "with", *flags) == 0
     assert "pixels from the source's, on average" in capsys.readouterr().out
     with (tmp_path / "with" / "losses.csv").open() as file:
         losses = [float(row["deform_loss"]) for row in csv.DictReader(file)]
     assert np.mean(losses[-5:]) < 0.9 * np.mean(losses[:5])
-    assert run_train(tmp_path / "without", "--max_steps", 1, "--no-deform") == 0
+    assert run_train(tmp_path / "without", *flags, "--max_steps", 1, "--no-deform") == 0
     assert "deform" not in (tmp_path / "without" / "losses.csv").read_text()
