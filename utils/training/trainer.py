@@ -160,6 +160,7 @@ class Trainer:
                 if signals.received:
                     break
         if self.ranks.most(signals.received):
+            logger.info("stopped before the first step: there is nothing to save")
             return False
         self.pairs.deformations = np.concatenate(found)
         pixels = np.linalg.norm(self.pairs.deformations, axis=1).mean() / 2 * self.options.image_size

@@ -1,6 +1,8 @@
 """Finding where a target has the strokes of a source."""
 
 import csv
+import os
+import signal
 
 import numpy as np
 import pytest
@@ -15,6 +17,7 @@ from utils.glyphs.placement import Movement, on_canvas
 from utils.glyphs.render import GlyphRenderer
 from utils.images import to_float, to_uint8
 from utils.metrics import ink_iou
+from utils.training import trainer
 from utils.training.registration import register
 
 CHARACTERS = "國是的不一三中大學生"
@@ -83,6 +86,18 @@ def test_items_have_the_deformations_of_their_pairs():
     label, source, target, deformation = collate(pairs.__getitems__([(0, 1), (0, 0)]))
     assert len(label) == len(source) == len(target) == 2
     assert deformation[:, 0, 0, 0].tolist() == [1, 0]
+
+
+def test_a_signal_while_strokes_are_aligned_ends_the_run_before_it_began(tmp_path, capsys, monkeypatch):
+    def stopped(data, pairs, image_size, device):
+        os.kill(os.getpid(), signal.SIGTERM)
+        yield np.zeros((16, 2, GRID, GRID), np.float32)
+        pytest.fail("it went on")
+
+    monkeypatch.setattr(trainer, "register_pairs", stopped)
+    assert run_train(tmp_path / "run", "--deform", "--max_steps", 1) == 128 + signal.SIGTERM
+    assert "stopped before the first step" in capsys.readouterr().out
+    assert not list((tmp_path / "run" / "checkpoint").iterdir())
 
 
 def test_a_run_learns_where_strokes_lie(tmp_path, capsys):
