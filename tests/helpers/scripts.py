@@ -30,6 +30,14 @@ SIZES = [
 TINY_FLAGS = [*SIZES, "--dropout", "0.5", "--Ladv_penalty", "1", "--Lconst_penalty", "15", "--no-deform"]
 
 
+def deforming(folder: Path) -> list[str]:
+    """Flags of a run that learns deformations, of so few characters that they are soon found."""
+    characters = (ROOT / "utils" / "samples" / "characters.txt").read_text("utf-8").split()
+    path = folder / "few.txt"
+    path.write_text("".join(characters)[:60], "utf-8")
+    return ["--deform", "--charset", str(path)]
+
+
 def run_train(folder: Path, *flags: object) -> int:
     """train.main with tiny sizes in `folder`."""
     return train.main([*TINY_FLAGS, "--experiment_dir", str(folder), *map(str, flags)])

@@ -17,7 +17,7 @@ from PIL import Image
 import infer
 from model import UNetGenerator, Zi2ZiConfig
 from tests.helpers.fonts import boxes, make_font
-from tests.helpers.scripts import ROOT, TINY_FLAGS, assert_same, run_infer, run_train, script, states, strays
+from tests.helpers.scripts import ROOT, TINY_FLAGS, assert_same, deforming, run_infer, run_train, script, states, strays
 from utils.data.font_pairs import open_recorded
 from utils.experiment.tables import find_best
 from utils.images import to_float, to_uint8
@@ -56,7 +56,7 @@ def test_the_two_commands_leave_a_whole_experiment(tmp_path):
 
 
 def test_a_small_run_says_what_it_scaled_down(tmp_path):
-    done = script("train.py", "--max_steps", 1, "--batch_size", 1, cwd=tmp_path)
+    done = script("train.py", "--max_steps", 1, "--batch_size", 1, "--no-deform", cwd=tmp_path)
     config = json.loads((tmp_path / "experiments/default/config.json").read_text(encoding="utf-8"))
     if torch.cuda.is_available():
         assert config["model"]["image_size"] == 256
@@ -74,12 +74,13 @@ def test_a_small_run_says_what_it_scaled_down(tmp_path):
     "flags",
     [
         ["--generator", "zi2zi"],
-        ["--accum_steps", 2, "--num_workers", 2, "--deform", "--split_ratio", 0.9],
+        ["--accum_steps", 2, "--num_workers", 2, "DEFORMING"],
         ["--amp", "bf16"],
     ],
 )
 def test_resuming_ends_in_the_same_bytes(tmp_path, flags):
     """In the middle of an epoch, with dropout and augmentation, and a step that was lost."""
+    flags = [each for flag in flags for each in (deforming(tmp_path) if flag == "DEFORMING" else [flag])]
     flags = ["--g_blur", "--d_blur", "--checkpoint_steps", 3, *flags]
     assert run_train(tmp_path / "whole", *flags, "--max_steps", 8) == 0
     assert run_train(tmp_path / "parts", *flags, "--max_steps", 5) == 0

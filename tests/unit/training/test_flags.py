@@ -561,7 +561,7 @@ def test_compile_has_the_networks_compiled(made, tmp_path, monkeypatch):
 
 def test_flags_of_what_is_left_out_are_said_to_do_nothing(tmp_path, capsys):
     sizes = ["--image_size", "64", "--ngf", "4", "--embedding_dim", "8", "--batch_size", "2", "--gpu_ids", "-1"]
-    flags = ["--ndf", "2", "--d_blur", "--warp", "2", "--max_steps", "1"]
+    flags = ["--ndf", "2", "--d_blur", "--warp", "2", "--no-deform", "--max_steps", "1"]
     assert train.main([*sizes, *flags, "--no-augment", "--experiment_dir", str(tmp_path / "a")]) == 0
     said = capsys.readouterr().out
     assert "--d_blur, --ndf 2 do nothing here: without --Ladv_penalty there is no discriminator to train" in said
