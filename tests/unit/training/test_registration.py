@@ -37,7 +37,7 @@ def bent(count: int) -> torch.Tensor:
 
 
 def moved(glyphs: np.ndarray, deformation: torch.Tensor) -> np.ndarray:
-    return to_uint8(deformed(to_float(torch.from_numpy(glyphs)), deformation))
+    return to_uint8(deformed(to_float(torch.from_numpy(glyphs.copy())), deformation))
 
 
 @pytest.mark.parametrize("size", [64, 96, 128])
