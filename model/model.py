@@ -127,7 +127,7 @@ class UNetGenerator(nn.Module):
         self.deformer = Deformer(embedding_dim, norm_type, g_blur) if deform else None
 
     def freeze_encoder(self) -> None:
-        """Train the way up and the embedding alone from here on; the way down keeps its weights and statistics."""
+        """From here on the way down keeps its weights and statistics; the rest is trained, the deformer too."""
         self.model.freeze_down()
 
     def ends(self) -> Sequence[nn.Module]:
@@ -143,8 +143,9 @@ class UNetGenerator(nn.Module):
     def forward(self, x: Tensor, label: Tensor, deformation: Tensor | None = None) -> tuple[Tensor, ...]:
         """Draw x [N, C, S, S] in the style of label [N]: (image [N, C, S, S], encoded [N, E]).
 
-        A `label` of floats, [N, embedding_num], blends: each row holds the weights of the labels. Where strokes are
-        moved, by a `deformation` that is known, the one that is found without it is given too, third.
+        A `label` of floats, [N, embedding_num], blends: each row holds the weights of the labels. A network that moves
+        strokes can be given the `deformation` [N, 2, GRID, GRID] to move them by; then the third that it returns is
+        the one that it would have found.
         """
         field, encoded, found = self._field(x, label, deformation)
         drawn = torch.tanh(field), encoded

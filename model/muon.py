@@ -61,13 +61,14 @@ def wide(matrix: Tensor) -> Tensor:
 
 
 class Muon(torch.optim.Optimizer):
-    """Train the convolutions of `net` by Muon, and the rest by Adam: norms, biases, embeddings, and the two `ends`.
+    """Train the convolutions of `net` by Muon, and the rest by Adam: norms, biases, embeddings, and the `ends`.
 
     The weights of a convolution are a matrix of its output channels by all that feeds one of them. Its step is the
     momentum (Nesterov's) made orthogonal, so that every direction of the matrix moves equally far, also those in
     which gradients are small; it is scaled so that the weights of a matrix of full rank move by `lr` in the root mean
     square, about as far as an Adam moves them at the same rate (Liu et al., "Muon is scalable for LLM training", 2025).
-    The `ends` are the modules that take in and give out images, whose few channels have no directions to even out.
+    The `ends` are the modules that take in and give out images, or places in them, whose few channels have no
+    directions to even out.
 
     There is one parameter group, in the order of `net.parameters()`, and no weight decay.
     """

@@ -32,8 +32,8 @@ class TrainingPairs(Dataset):
     """Pairs rendered when they are asked for: nothing is prepared, nothing is kept in memory.
 
     Items are (label int, source uint8 [S, S], target uint8 [S, S]), in colour with a third axis. With
-    `augment` both glyphs of a pair are scaled and shifted alike, and with `warp` (0 to MOST_WARPED) stretched,
-    sheared and turned, by an amount that depends on (seed, epoch, index) alone, so that neither workers nor a
+    `augment` both glyphs of a pair are scaled and shifted alike, or with a `warp` (up to MOST_WARPED) stretched,
+    sheared, turned and shifted, by an amount that depends on (seed, epoch, index) alone, so that neither workers nor a
     resumed run change it. Never a flip: a mirrored character is another character. Once there are `deformations`,
     float32 [N, 2, G, G], an item has that of its pair too, moved as the glyphs are.
 

@@ -74,7 +74,7 @@ TRAIN: FlagTable = {
             kept=Kept.FIXED,
         ),
         Flag("augment", "scale and shift both glyphs of a pair alike", bool, True),
-        Flag("warp", "how far they are also stretched, sheared and turned, 0 (not at all) to 3", float, 0.0),
+        Flag("warp", "stretch, shear, turn and shift them instead, so many times, 0 (off) to 3", float, 0.0),
         Flag(
             "num_workers",
             "processes that render glyphs (default 0 on the CPU, else up to 4)",

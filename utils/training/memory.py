@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import torch
 
 from model import Zi2ZiModel
+from model.deform import GRID
 from utils.errors import UserError, is_out_of_memory
 
 logger = logging.getLogger(__name__)
@@ -50,7 +51,8 @@ def step_fits(model: Zi2ZiModel, pairs: int, several: bool) -> bool:
         model.set_accum_steps(count)
         try:
             with _reserved(model.device):
-                model.set_input(torch.zeros(len(blank), dtype=torch.int64), blank, blank)
+                still = [torch.zeros(len(blank), 2, GRID, GRID)] if config.deform else []
+                model.set_input(torch.zeros(len(blank), dtype=torch.int64), blank, blank, *still)
                 model.optimize_parameters()["g_loss"].item()  # waits for the device
         except RuntimeError as error:
             if not is_out_of_memory(error):

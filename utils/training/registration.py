@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from model.deform import GRID, deformed
 from utils.data.pairs import Pair, PairData
+from utils.errors import UserError
 from utils.images import to_float, to_grey
 
 SIDE = 64  # pixels of a side of the glyphs that are compared
@@ -21,19 +22,27 @@ STEPS = 40  # of descent in each pass
 RATE = 0.01
 BENDING, STRETCHING = 2.0, 0.6  # how much they count, against the difference of the glyphs
 AT_ONCE = 64  # pairs
+FEWEST = 1.0  # pixels of ink, of SIDE * SIDE, that a glyph has which is not blank
 
 
 def register_pairs(
     data: PairData, pairs: Sequence[Pair], image_size: int, device: torch.device
 ) -> Iterator[np.ndarray]:
-    """The deformations float32 [N, 2, GRID, GRID] of `pairs`, some at a time."""
+    """The deformations float32 [N, 2, GRID, GRID] of `pairs`, some at a time.
+
+    Raises:
+        UserError: when the data can't be read any more.
+    """
     for start in range(0, len(pairs), AT_ONCE):
-        source, target = data.render_pairs(pairs[start : start + AT_ONCE], image_size)
+        try:
+            source, target = data.render_pairs(pairs[start : start + AT_ONCE], image_size)
+        except OSError as error:
+            raise UserError(f"the data can't be read any more: {error.filename}: {error.strerror}") from error
         yield register(*(torch.from_numpy(to_grey(glyphs)).to(device) for glyphs in (source, target))).cpu().numpy()
 
 
 def register(source: Tensor, target: Tensor) -> Tensor:
-    """The deformation [N, 2, GRID, GRID] of each pair of glyphs uint8 [N, S, S]."""
+    """The deformation [N, 2, GRID, GRID] of each pair of glyphs uint8 [N, S, S]; 0 where one is blank."""
     inks = [F.interpolate((1 - to_float(glyphs)) / 2, size=(SIDE, SIDE), mode="area") for glyphs in (source, target)]
     found = torch.zeros(len(source), 2, GRID, GRID, device=source.device, requires_grad=True)
     for deviation, taken in PASSES:
@@ -46,7 +55,8 @@ def register(source: Tensor, target: Tensor) -> Tensor:
             optimizer.zero_grad()
             (off + BENDING * _roughness(found, 2) + STRETCHING * _roughness(found, 1)).sum().backward()
             optimizer.step()
-    return found.detach()
+    shown = torch.stack([ink.sum((1, 2, 3)) > FEWEST for ink in inks]).all(0)
+    return found.detach() * shown[:, None, None, None]
 
 
 def _blurred(ink: Tensor, deviation: float) -> Tensor:

@@ -54,8 +54,8 @@ class StopSignals:
 class Clock:
     """Tells how many more steps fit into a run of `minutes`, at the pace it has had with all its pauses."""
 
-    def __init__(self, minutes: float):
-        self._end, self._steps, self._timed_from = time.monotonic() + minutes * 60, 0, 0.0
+    def __init__(self, minutes: float, began: float):
+        self._end, self._steps, self._timed_from = began + minutes * 60, 0, 0.0
 
     def remaining_steps(self, wait: Callable[[], object], pause: float | None) -> int | None:
         """To be called after each step, with the seconds of the pause that followed it, if one did.
@@ -96,12 +96,15 @@ class Interval:
 
 
 class Schedule:
-    """When a run pauses to save and to look at what it draws, and how many steps --max_minutes still has room for."""
+    """When a run pauses to save and to look at what it draws, and how many steps --max_minutes still has room for.
 
-    def __init__(self, options: TrainOptions):
+    It counts from now on, but --max_minutes from when the run `began`, by `time.monotonic`.
+    """
+
+    def __init__(self, options: TrainOptions, began: float):
         self.saving = Interval(options.checkpoint_steps, options.checkpoint_minutes)
         self.looking = Interval(options.sample_steps, 0 if options.sample_steps else LOOK_MINUTES)
-        self._clock = Clock(options.max_minutes) if options.max_minutes and not options.max_steps else None
+        self._clock = Clock(options.max_minutes, began) if options.max_minutes and not options.max_steps else None
 
     def due(self, step: int) -> Due:
         """What is due after a step."""

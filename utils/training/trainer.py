@@ -106,14 +106,14 @@ class Trainer:
             log = LossLog(losses_csv, self.step, self.ranks.mean, self._advice())
             if self._had_enough():
                 return 0
-            schedule = Schedule(self.options)  # whose clock --max_minutes goes by
+            began = time.monotonic()
+            logger.info(self.end_line())
             if not self._register(signals):
                 return 128 + self.ranks.most(signals.received)
-            logger.info(self.end_line())
             progress = stack.enter_context(Progress(self._images_at(total), self.images_seen, "training"))
             batches = stack.enter_context(self._batches())
             self._distribute()
-            watch, end = SaturationWatch(), None
+            schedule, watch, end = Schedule(self.options, began), SaturationWatch(), None
             while end is None:
                 losses = self._one_step(next(batches), log)
                 progress.advance(self.images_per_step)
@@ -150,8 +150,10 @@ class Trainer:
         if not self.options.deform:
             return True
         device = self.model.device
-        if device.type != "cuda" or self.options.deterministic:  # on CUDA the descent is not deterministic
+        # The gradients that the descent needs are not deterministic on CUDA, and not known to be there on MPS.
+        if device.type != "cuda" or self.options.deterministic:
             device = torch.device("cpu")
+        logger.info(f"aligning the strokes of {len(self.pairs)} pairs")
         found = []
         with Progress(len(self.pairs), 0, "aligning") as progress:
             for some in register_pairs(self.pairs.data, self.pairs.pairs, self.options.image_size, device):
@@ -160,7 +162,7 @@ class Trainer:
                 if signals.received:
                     break
         if self.ranks.most(signals.received):
-            logger.info("stopped before the first step: there is nothing to save")
+            logger.info("stopped before the first step of this run: nothing is new")
             return False
         self.pairs.deformations = np.concatenate(found)
         pixels = np.linalg.norm(self.pairs.deformations, axis=1).mean() / 2 * self.options.image_size

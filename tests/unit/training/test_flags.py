@@ -254,22 +254,23 @@ def test_other_max_minutes_give_a_finished_run_a_new_length(made, tmp_path):
     assert (tmp_path / "checkpoint" / f"{training_flags['max_steps']}_state.pth").exists()
 
 
-def test_the_first_steps_do_not_count_in_the_length_of_a_run(monkeypatch):
+@pytest.mark.parametrize("before", [0, 120])
+def test_the_length_of_a_run_counts_what_is_before_the_first_steps_and_not_their_pace(monkeypatch, before):
     now, waits = [0.0], []
     monkeypatch.setattr(stopping.time, "monotonic", lambda: now[0])
-    clock, found = stopping.Clock(minutes=10), []
+    clock, found = stopping.Clock(10, began=-before), []
     for step in range(40):
         now[0] += 10 if step < stopping.WARM_STEPS else 2  # as long as it takes to compile and to choose
         found.append(clock.remaining_steps(lambda: waits.append(now[0]), None))
     assert waits == [100, 140]
-    assert [steps for steps in found if steps is not None] == [(600 - 140) // 2]
+    assert [steps for steps in found if steps is not None] == [(600 - before - 140) // 2]
 
 
 def test_scores_and_checkpoints_count_in_the_length_of_a_run(monkeypatch):
     """Of ten minutes a pause of 10 s after every 20 steps of 1 s takes a third."""
     now = [0.0]
     monkeypatch.setattr(stopping.time, "monotonic", lambda: now[0])
-    clock, step, end = stopping.Clock(minutes=10), 0, None
+    clock, step, end = stopping.Clock(10, began=0), 0, None
     while end is None or step < end:
         step += 1
         now[0] += 1

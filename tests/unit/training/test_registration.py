@@ -62,10 +62,10 @@ def test_heavier_strokes_in_the_same_places_stay_there(glyphs):
     assert register(torch.from_numpy(glyphs), torch.from_numpy(heavy)).abs().max() < 0.05
 
 
-def test_a_blank_glyph_moves_nothing_to_nowhere(glyphs):
+def test_nothing_moves_to_or_from_a_blank_glyph(glyphs):
     blank = torch.full_like(torch.from_numpy(glyphs), 255)
     for pair in ((torch.from_numpy(glyphs), blank), (blank, torch.from_numpy(glyphs)), (blank, blank)):
-        assert torch.isfinite(register(*pair)).all()
+        assert not register(*pair).any()
 
 
 @pytest.mark.parametrize("move", [Movement(), Movement(0.95, 0.05, -0.06, 1.04, 0.02, -0.03)])
@@ -96,7 +96,7 @@ def test_a_signal_while_strokes_are_aligned_ends_the_run_before_it_began(tmp_pat
 
     monkeypatch.setattr(trainer, "register_pairs", stopped)
     assert run_train(tmp_path / "run", "--deform", "--max_steps", 1) == 128 + signal.SIGTERM
-    assert "stopped before the first step" in capsys.readouterr().out
+    assert "stopped before the first step of this run" in capsys.readouterr().out
     assert not list((tmp_path / "run" / "checkpoint").iterdir())
 
 
