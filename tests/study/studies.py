@@ -162,6 +162,7 @@ def generators() -> dict[str, Variant]:
         "zi2zi": zi2zi,
         "zi2zi, deform": changed(zi2zi, {"deform": True}),
         "residual": changed(residual, {"deform": False}),
+        "residual, warp 1": changed(residual, {"deform": False}, warp=1.0),
         "residual, deform": residual,
         "residual, deform, without blur": changed(residual, {"g_blur": False}),
         "residual, deform, warp 0.5": changed(residual, warp=0.5),
