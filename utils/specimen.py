@@ -18,8 +18,9 @@ from utils.cli import Flag, FlagTable, Parser, at_least, run_script
 from utils.errors import UserError
 from utils.files import write_whole
 from utils.glyphs.charset import is_han, read_text, unique
-from utils.glyphs.font_file import FontFile, one_font_file
+from utils.glyphs.font_file import FontFile
 from utils.glyphs.render import GlyphRenderer
+from utils.glyphs.spec import one_font_file
 from utils.images import write_atomic
 
 logger = logging.getLogger("utils.specimen")  # which is __main__ when it runs

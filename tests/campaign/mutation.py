@@ -20,9 +20,9 @@ from utils.cli import Parser, run_script
 from utils.data.font_pairs import FontData, Split
 from utils.data.record_pairs import RecordData
 from utils.experiment.manifest import write_manifest
-from utils.glyphs.font_file import BUNDLED
 from utils.glyphs.image_folder import GlyphImages
 from utils.glyphs.render import GlyphRenderer
+from utils.glyphs.spec import BUNDLED
 from utils.training.log import LossLog
 from utils.training.recorded import check_recorded
 from utils.training.report import plot_losses

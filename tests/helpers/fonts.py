@@ -2,7 +2,10 @@
 
 from pathlib import Path
 
+from fontTools import varLib
+from fontTools.designspaceLib import DesignSpaceDocument
 from fontTools.fontBuilder import FontBuilder
+from fontTools.otlLib.builder import buildStatTable
 from fontTools.pens.t2CharStringPen import T2CharStringPen
 from fontTools.pens.ttGlyphPen import TTGlyphPen
 from fontTools.ttLib import TTCollection, TTFont
@@ -48,6 +51,22 @@ def make_font(path: Path, glyphs: dict[str, Box | None], family: str = "Boxes", 
     builder.setupNameTable({"familyName": family, "styleName": "Regular"})
     builder.setupPost()
     builder.save(path)
+    return path
+
+
+def make_variable(path: Path, light: dict[str, Box], bold: dict[str, Box], family: str = "Variable") -> Path:
+    """A variable font from wght 100, its default, to 900, with instances Thin, Regular (400) and Black."""
+    space = DesignSpaceDocument()
+    space.addAxisDescriptor(tag="wght", name="Weight", minimum=100, default=100, maximum=900)
+    for weight, glyphs in ((100, light), (900, bold)):
+        master = TTFont(make_font(path.with_name(f"{weight}{path.suffix}"), glyphs, family))
+        space.addSourceDescriptor(font=master, location={"Weight": weight}, familyName=family)
+    for name, weight in (("Thin", 100), ("Regular", 400), ("Black", 900)):
+        space.addInstanceDescriptor(styleName=name, familyName=family, location={"Weight": weight})
+    font, *_ = varLib.build(space)
+    weights = [{"value": w, "name": n} for n, w in (("Thin", 100), ("Regular", 400), ("Black", 900))]
+    buildStatTable(font, [{"tag": "wght", "name": "Weight", "values": weights}])
+    font.save(path)
     return path
 
 

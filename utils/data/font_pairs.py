@@ -14,6 +14,7 @@ from utils.glyphs.charset import codepoint_name, is_drawable, is_han, read_chars
 from utils.glyphs.image_folder import GlyphImages
 from utils.glyphs.placement import Movement, Placement, align
 from utils.glyphs.render import GlyphRenderer
+from utils.glyphs.series import FontSeries
 
 Target = GlyphRenderer | GlyphImages
 AnyTarget = TypeVar("AnyTarget", GlyphRenderer, GlyphImages)
@@ -63,22 +64,25 @@ class FontData(PairData):
         dst_imgs: Sequence[str],
         charset: str | None,
         split: Split,
+        all_sources: bool = False,
     ) -> "FontData":
         """Open the fonts and folders, choose the characters that source and targets have, and part them.
 
-        Without a charset these are the Han ideographs of the target fonts and all characters of the folders.
+        Without a charset these are the Han ideographs of the target fonts and all characters of the folders. Of a
+        source in several fonts those of the first are trained on, or with `all_sources` those of all.
 
         Raises:
             UserError: when a font or folder can't be used, or when no character is left.
         """
-        source = GlyphRenderer(src_font)
+        source = FontSeries(src_font)
         targets: list[Target] = [*map(GlyphRenderer, dst_fonts), *map(GlyphImages, dst_imgs)]
         if charset is None:
             wanted = "".join(sorted({character for target in targets for character in offered(target)}))
         else:
             wanted = read_charset(charset)
         names = distinct([font.name for font in (source, *targets)])
-        covered = [set(filter(font.covers, wanted)) for font in (source, *targets)]
+        in_source = source.covers if all_sources else source.covers_itself
+        covered = [set(filter(covers, wanted)) for covers in (in_source, *(target.covers for target in targets))]
         lacking = {
             name: "".join(c for c in wanted if c not in known) for name, known in zip(names, covered, strict=True)
         }
@@ -116,7 +120,7 @@ class FontData(PairData):
                 raise UserError(f"--{flag} names {len(given)}, the experiment has {len(places)} of them")
             for label, spec in zip(places, given or [], strict=False):
                 specs[label] = spec
-        source = open_recorded_font(data["src_font"], src_font)
+        source = open_recorded_font(data["src_font"], src_font, FontSeries)
         targets = [open_recorded(record, spec) for record, spec in zip(data["targets"], specs, strict=True)]
         validation = data.get("validation")
         unknown = [c for c in data["train"] + data["held_out"] if not source.covers(c)]
@@ -314,9 +318,15 @@ def open_recorded(record: dict[str, Any], spec: str | None = None) -> Target:
     return _checked(lambda: GlyphImages(spec or record["folder"], Placement(**record["placement"])), record)
 
 
-def open_recorded_font(record: dict[str, Any], spec: str | None = None) -> GlyphRenderer:
-    """As `open_recorded`, for a font."""
-    font = _checked(lambda: GlyphRenderer(spec or record["spec"], Placement(**record["placement"])), record)
+def open_recorded_font(
+    record: dict[str, Any], spec: str | None = None, kind: type[GlyphRenderer] = GlyphRenderer
+) -> GlyphRenderer:
+    """As `open_recorded`, for a font; a source is a `FontSeries`."""
+    font = _checked(lambda: kind(spec or record["spec"], Placement(**record["placement"])), record)
+    if spec is None:
+        for further, known in zip(font.fonts[1:], record.get("further", []), strict=False):
+            if further.sha256() != known["sha256"]:
+                raise UserError(f"{further.spec} is not the {known['name']} of the training: its content is another")
     if "em_bottom" not in record:
         font.take_placeholders_for_glyphs()  # an older experiment was trained on them, and stays as it is
     return font

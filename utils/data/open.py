@@ -11,6 +11,7 @@ from utils.errors import UserError
 from utils.glyphs.charset import read_charset
 from utils.glyphs.placement import place_in_frame
 from utils.glyphs.render import GlyphRenderer
+from utils.glyphs.series import FontSeries
 
 logger = logging.getLogger(__name__)
 
@@ -40,10 +41,10 @@ def source_font(spec: str | None, record: dict) -> GlyphRenderer:
     """The font to draw from: that of the training, placed as in training, or another, placed by its own em."""
 
     if spec is None:
-        return open_recorded_font(record)
-    font = GlyphRenderer(spec)
+        return open_recorded_font(record, kind=FontSeries)
+    font = FontSeries(spec)
     if font.sha256() == record["sha256"]:
-        return open_recorded_font(record, spec)
+        return open_recorded_font(record, spec, FontSeries)
     logger.info(f"{font.name} is not {record['name']}, the source font of the training: its drawings may be worse")
     return font
 
@@ -51,7 +52,7 @@ def source_font(spec: str | None, record: dict) -> GlyphRenderer:
 def framed_font(spec: str, frame: list[float] | None) -> GlyphRenderer:
     """A font to draw from with weights that were trained on pictures, placed as the glyphs in those were."""
 
-    font = GlyphRenderer(spec)
+    font = FontSeries(spec)
     if frame:
-        font.placement = place_in_frame(font, read_charset("big5_1")[::20], frame)
+        font.place(place_in_frame(font, read_charset("big5_1")[::20], frame))
     return font

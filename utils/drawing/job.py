@@ -3,6 +3,7 @@
 import logging
 import unicodedata
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -72,7 +73,19 @@ def choose_job(options: DrawOptions, config: dict[str, Any], folder: Path) -> Jo
             raise UserError("these weights come without a font: give --src_font and --src_txt, or --obj_path")
         source, truth, scored = framed_font(options.src_font, known.get("frame")), None, False
     drawings = plan(characters, labels, folder, options.filename_rule, options.image_ext)
+    drawings = [replace(each, font=name_of_further(source, each.key)) for each in drawings]
+    for font in source.fonts[1:]:
+        own = [c for c in characters if source.font_of(c) is font]
+        logger.info(
+            f"{len(own)} of {len(characters)} characters are drawn from {font.name}: {abbreviate(''.join(own))}"
+        )
     return Job(source, truth, drawings, scored=bool(scored))
+
+
+def name_of_further(source: GlyphRenderer, character: Any) -> str | None:
+    """The name of the font that a character is drawn from, where that is not the first of the source."""
+    font = source.font_of(character)
+    return None if font is source.fonts[0] else font.name
 
 
 def choose_records(path: Path, options: DrawOptions, model: dict[str, Any], folder: Path) -> Job:

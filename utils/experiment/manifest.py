@@ -110,6 +110,7 @@ class Drawing:
     label: Label
     key: str | int  # the character, or the number of the record
     path: Path
+    font: str | None = None  # of --src_font's further fonts, the one that the character is drawn from
 
     @property
     def field(self) -> Path:
@@ -122,7 +123,8 @@ def entry(drawing: Drawing, error: str | None = None) -> dict[str, Any]:
     place = {"file": f"{label_folder(drawing.label)}/{drawing.path.name}"} if error is None else {"error": error}
     if isinstance(drawing.key, int):
         return {"record": abs(drawing.key), "label": drawing.label, **place}
-    return {"character": drawing.key, "codepoint": codepoint_name(drawing.key), "label": drawing.label, **place}
+    font = {} if drawing.font is None else {"src_font": drawing.font}
+    return {"character": drawing.key, "codepoint": codepoint_name(drawing.key), "label": drawing.label, **place, **font}
 
 
 def entry_title(item: Mapping[str, Any]) -> str:

@@ -50,7 +50,7 @@ FONT = {
 }
 FOLDER = {"folder": str, "name": str, "sha256": str, "placement": PLACEMENT}
 FONTS = {
-    "src_font": FONT,
+    "src_font": {**FONT, "further": Maybe([{"name": str, "sha256": str}])},
     "targets": [(FONT, FOLDER)],
     "labels": [str],
     "charset": str,

@@ -1,9 +1,10 @@
 """A font of the user's with the characters it lacks: everything that is in it stays as it is."""
 
+import io
 import struct
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,10 @@ from utils.fonts.glyph import Box, OutlinedGlyph, charstring, compiled, glyph_na
 from utils.fonts.names import Names, rename
 from utils.fonts.os2 import extend_bits, find_languages
 from utils.glyphs.charset import unique
-from utils.glyphs.font_file import em_bottom, one_font_file, table, unicode_cmap
+from utils.glyphs.font_file import FontFile, em_bottom, table, unicode_cmap
 from utils.glyphs.render import GlyphRenderer
+from utils.glyphs.spec import one_font_file
+from utils.glyphs.variation import axes_of
 
 FULL_CMAPS = ((3, 10), (0, 4), (0, 6))  # platform and encoding of the cmaps that hold characters beyond U+FFFF
 BASIC_CMAPS = ((3, 1), (0, 0), (0, 1), (0, 2), (0, 3))
@@ -40,6 +43,7 @@ class Base:
 
     def __post_init__(self):
         self.font = open_base(self.spec)
+        self.file = base_file(self.spec)
         self.glyphs = GlyphRenderer(self.spec)
 
     def lacks(self, characters: str) -> str:
@@ -47,15 +51,26 @@ class Base:
         return missing_from(self.glyphs, characters)
 
 
+def base_file(spec: str) -> FontFile:
+    """The file of a base; of a variable font, all its axes have a value."""
+    file = one_font_file(spec, "--base")
+    with file.open_as_it_is() as font:
+        place = {axis.tag: axis.usual for axis in axes_of(font)} | dict(file.variation)
+    return replace(file, variation=tuple(place.items()))
+
+
 def open_base(spec: str) -> TTFont:
     """Open a font to be completed, in a way that leaves its glyphs as they are.
+
+    A variable font is no more variable then: it is what it was at the place that `spec` names, or by default.
 
     Raises:
         UserError: when it is none that can be completed.
     """
-    file = one_font_file(spec, "--base")
     try:
-        font = file.open(recalcBBoxes=False, recalcTimestamp=False)
+        file = base_file(spec)
+        how: dict[str, Any] = {"recalcBBoxes": False, "recalcTimestamp": False}
+        font = TTFont(io.BytesIO(file.alone()), **how) if file.variation else file.open(**how)
         tables = set(font.keys())
         font.getGlyphOrder()
         cmap = unicode_cmap(font)
@@ -64,8 +79,6 @@ def open_base(spec: str) -> TTFont:
     # fontTools documents no closed set of errors for damaged files.
     except Exception as error:
         raise UserError(f"--base {spec} can't be read: {' '.join(str(error).split())[:200]}") from error
-    if tables & {"fvar", "CFF2"}:
-        raise UserError(f"--base {spec} is a variable font: make a font of one of its instances first")
     if not tables & {"glyf", "CFF "}:
         raise UserError(f"--base {spec} has bitmaps only, no outlines: there is nothing that could be completed")
     if "sbix" in tables:

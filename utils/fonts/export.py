@@ -21,7 +21,8 @@ from utils.fonts.names import Names, check_name, family_name, style_name
 from utils.fonts.spacing import SourceSpacing
 from utils.fonts.trace_cache import Traces, cores
 from utils.glyphs.charset import codepoint_name, read_text, unique
-from utils.glyphs.font_file import font_files
+from utils.glyphs.spec import font_files
+from utils.glyphs.variation import as_text
 from utils.labels import Label, label_weights
 
 logger = logging.getLogger(__name__)
@@ -218,7 +219,9 @@ class Export:
         if self.base is not None:
             base = open_base(self.base.spec)  # fresh: no glyph of it has been looked at
             count = complete_font(base, self.out, glyphs, self.names)
-            logger.info(f"{self.out}: {count} glyphs added to the {len(base.getGlyphOrder()) - count} of the base")
+            place = as_text(self.base.file.variation)
+            at = f", a variable font, as it is at {place}" if place else ""
+            logger.info(f"{self.out}: {count} glyphs added to the {len(base.getGlyphOrder()) - count} of the base{at}")
         else:
             count = self._build(glyphs)
             logger.info(f"{self.out}: {len(traces)} drawn glyphs, {count} in all")

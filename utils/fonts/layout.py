@@ -107,17 +107,24 @@ def recorded_em_box(record: dict[str, Any]) -> tuple[float, float] | None:
 
 def vertical_metrics(glyphs: GlyphRenderer) -> Callable[[str], Vertical | None]:
     """What gives the vertical metrics of a font's characters, in its units; None for those that have none."""
-    tables = [found for file in glyphs.files if (found := _vertical_tables(file)) is not None]
+    tables = {
+        font: [found for each in font.files if (found := _vertical_tables(each)) is not None] for font in glyphs.fonts
+    }
 
     def vertical(character: str) -> Vertical | None:
-        return next(filter(None, (_vertical(character, *found, glyphs) for found in tables)), None)
+        font = glyphs.font_of(character)
+        height_and_top = next(filter(None, (_vertical(character, *found, font) for found in tables[font])), None)
+        if height_and_top is None:
+            return height_and_top
+        scale = glyphs.placement.units_per_em / font.placement.units_per_em
+        return round(height_and_top[0] * scale), round(height_and_top[1] * scale)
 
     return vertical
 
 
 def _vertical_tables(file: FontFile) -> tuple[TTFont, Mapping[int, str]] | None:
     """A font with vertical metrics, and its cmap; None of one without."""
-    font = file.open()
+    font = file.open_as_it_is()  # where glyphs begin is the same at every place of a variable font
     try:
         cmap = unicode_cmap(font)
         complete = "vmtx" in font and bool(table(font, "vmtx").metrics) and font.get("VORG", True)

@@ -56,7 +56,7 @@ def read_advances(font: TTFont) -> dict[int, int]:
 
 
 class SourceSpacing:
-    """That of a new font: the advances of the source font, scaled to the em.
+    """That of a new font: the advances of the source font, scaled to the em; of a series, of the font it is drawn from.
 
     An ideograph stands in its advance as in that of the target font, whose ideographs have `target_width`; any other
     character as in that of the source.
@@ -71,12 +71,21 @@ class SourceSpacing:
                 self.source_units = table(font, "head").unitsPerEm
         self.full_width = source.ideograph_advance or self.source_units
         self.inset = 0 if target_width is None else round((self.scaled(self.full_width) - target_width) / 2)
+        self.further = {font: SourceSpacing(font, target, units_per_em, target_width) for font in source.fonts[1:]}
 
     def scaled(self, units: float) -> int:
         """A measure of the source font in units of the new one."""
         return round(units * self.units_per_em / self.source_units)
 
+    def of(self, character: str) -> "SourceSpacing":
+        """The spacing of the font that a character is drawn from."""
+        return self.further.get(self.source.font_of(character), self)
+
     def place(self, character: str, left: int, right: int) -> Place:
+        of_font = self.of(character)
+        return self._place(character) if of_font is self else of_font.place(character, left, right)
+
+    def _place(self, character: str) -> Place:
         own = self.advances.get(ord(character), self.full_width)
         advance = self.scaled(own)
         if own in (self.full_width, self.source_units):
@@ -110,10 +119,11 @@ class BaseSpacing:
         if bearings is not None:
             before, after = bearings
             return Place(max(before + right - left + after, 0), before - left)
-        own = self.source.advances.get(ord(character), self.source.full_width)
-        if kind.endswith(WIDE) or own in (self.source.full_width, self.source.source_units):
+        source = self.source.of(character)
+        own = source.advances.get(ord(character), source.full_width)
+        if kind.endswith(WIDE) or own in (source.full_width, source.source_units):
             return Place(self.full_width, 0)
-        return self.source.place(character, left, right)
+        return source.place(character, left, right)
 
     def fixed_advance(self, kind: str) -> int | None:
         """The advance of all characters of a kind; None where each has its own, or the font has none of them."""

@@ -1,11 +1,10 @@
-"""Font files: what a flag names, how it is opened, and which characters its cmap tells of.
+"""Font files: how one is opened, and which characters its cmap tells of.
 
 FreeType and Pillow never see a path: on Windows both take one in the code page of the system, which has few characters.
 """
 
 import ctypes
 import functools
-import glob
 import hashlib
 import io
 import itertools
@@ -22,8 +21,8 @@ from fontTools.ttLib import TTFont
 from PIL import ImageFont
 
 from utils.errors import UserError
+from utils.glyphs.variation import Variation, as_text, instantiate, set_face, with_metrics_of
 
-BUNDLED = Path(__file__).parent.parent / "samples"
 PACKED = (b"wOFF", b"wOF2")
 COLLECTION = b"ttcf"
 # Python's codecs for cmaps that are older than Unicode, the likelier first, by platform and encoding.
@@ -44,17 +43,23 @@ LAST = 0x10FFFF
 
 @dataclass(frozen=True)
 class FontFile:
-    """A font: a file and, in a collection, which of its fonts."""
+    """A font: a file, in a collection which of its fonts, and of a variable font at which place of its axes."""
 
     path: Path
     index: int = 0
+    variation: Variation = ()
 
     def open(self, **how: Any) -> TTFont:
-        """The font for fontTools, read lazily; `how` is for TTFont.
+        """The font for fontTools, read lazily; `how` is for TTFont. At a place it has metrics alone, no outlines.
 
         Raises:
             Exception: of any kind, when the file is damaged; fontTools documents no closed set.
         """
+        font = self.open_as_it_is(**how)
+        return with_metrics_of(font, self.variation) if self.variation else font
+
+    def open_as_it_is(self, **how: Any) -> TTFont:
+        """The font as its file has it, whatever the place is."""
         packed = unpacked(self)
         return TTFont(io.BytesIO(packed) if packed else self.path, fontNumber=self.index, lazy=True, **how)
 
@@ -66,20 +71,32 @@ class FontFile:
         """
         packed = unpacked(self)
         if packed:
-            return freetype.Face(_Memory(np.frombuffer(packed, np.uint8)), 0)
-        try:
-            content = np.memmap(self.path, np.uint8, "r")
-        except OSError:  # not every file system can do that
-            content = np.frombuffer(self.path.read_bytes(), np.uint8)
-        return freetype.Face(_Memory(content), self.index)
+            face = freetype.Face(_Memory(np.frombuffer(packed, np.uint8)), 0)
+        else:
+            try:
+                content = np.memmap(self.path, np.uint8, "r")
+            except OSError:  # not every file system can do that
+                content = np.frombuffer(self.path.read_bytes(), np.uint8)
+            face = freetype.Face(_Memory(content), self.index)
+        if self.variation:
+            set_face(face, self.variation)
+        return face
 
     def for_pillow(self, size: int) -> ImageFont.FreeTypeFont:
         """The font for Pillow, at `size` pixels an em."""
+        if self.variation:
+            return ImageFont.truetype(io.BytesIO(self.alone()), size)
         content = unpacked(self) or self.path.read_bytes()
         return ImageFont.truetype(io.BytesIO(content), size, index=self.index)
 
     def alone(self) -> bytes:
-        """The font as the content of a file that holds nothing else, not packed."""
+        """The font as the content of a file that holds nothing else, not packed, and of a variable font no other place.
+
+        For a large variable font that takes a minute.
+        """
+        if self.variation:
+            state = self.path.stat()
+            return _instantiate(self, state.st_mtime_ns, state.st_size)
         packed = unpacked(self)
         if packed:
             return packed
@@ -92,9 +109,18 @@ class FontFile:
         return content.getvalue()
 
     def sha256(self) -> str:
-        """The SHA-256 of the file, in hexadecimal; in a collection, of the file and the index after the first."""
-        which = f"#{self.index}".encode() if self.index else b""
-        return hashlib.sha256(self.path.read_bytes() + which).hexdigest()
+        """The SHA-256 of the file, in hexadecimal; after the file come the index, if not 0, and the place, if any."""
+        return hashlib.sha256(self.path.read_bytes() + self.which.encode()).hexdigest()
+
+    @property
+    def place(self) -> str:
+        """The file as a flag may name it from anywhere."""
+        return f"{self.path.resolve()}{self.which}"
+
+    @property
+    def which(self) -> str:
+        """What stands after the path where a flag names the font."""
+        return (f"#{self.index}" if self.index else "") + (f":{as_text(self.variation)}" if self.variation else "")
 
 
 class _Memory:
@@ -136,62 +162,9 @@ def _unpack(path: Path, _time: int, _size: int) -> bytes:
     return plain.getvalue()
 
 
-# ----------------------------------------------------------------------------------- what a flag names
-
-
-def font_files(spec: str) -> list[FontFile]:
-    """The fonts of `font.ttf`, `fonts.ttc#3`, `bundled:target.ttf`, `a.woff2+b.woff2` or `slices/*.woff2`.
-
-    The last two are the slices of one font. A file whose very name has a `+`, `*` or `#` is that file.
-
-    Raises:
-        UserError: when there is no such file or an index is not a number.
-    """
-    pieces, found = spec.split("+"), []
-    while pieces:
-        for count in range(len(pieces), 0, -1):
-            files = _named("+".join(pieces[:count]))
-            if files:
-                break
-        else:
-            if "*" in spec or "?" in spec:
-                raise UserError(f"font {spec}: there are no such files")
-            missing = spec if "+" not in spec else f"{spec}: {pieces[0]}"
-            raise UserError(f"font {missing}: no such file")
-        found += files
-        pieces = pieces[count:]
-    return found
-
-
-def one_font_file(spec: str, what: str = "font") -> FontFile:
-    """The font of a spec that names a single one.
-
-    Raises:
-        UserError: when there is no such file, or `spec` names the slices of a font.
-    """
-    files = font_files(spec)
-    if len(files) > 1:
-        raise UserError(f"{what} {spec} is in {len(files)} slices: one file is needed here")
-    return files[0]
-
-
-def _named(name: str) -> list[FontFile]:
-    if name.startswith("bundled:"):
-        path = BUNDLED / Path(name.removeprefix("bundled:")).name
-        if not path.is_file():
-            raise UserError(f"font {name}: no such font is bundled")
-        return [FontFile(path)]
-    if Path(name).is_file():
-        return [FontFile(Path(name))]
-    stem, _, index = name.rpartition("#")
-    if stem and Path(stem).is_file():
-        if not (index.isascii() and index.isdigit()):
-            raise UserError(f"font {name}: '{index}' after # is not the number of a font in the collection")
-        return [FontFile(Path(stem), int(index))]
-    if "*" in name or "?" in name:
-        found = sorted(glob.glob(name.replace("[", "[[]")))  # noqa: PTH207
-        return [FontFile(Path(path)) for path in found if Path(path).is_file()]
-    return []
+@functools.lru_cache(maxsize=2)
+def _instantiate(file: FontFile, _time: int, _size: int) -> bytes:
+    return instantiate(file.open_as_it_is, file.variation)
 
 
 # ----------------------------------------------------------------------------------- its characters

@@ -10,6 +10,7 @@ import hashlib
 import logging
 import os
 from collections import Counter, defaultdict
+from collections.abc import Sequence
 from dataclasses import asdict
 
 import freetype
@@ -28,8 +29,10 @@ from freetype.raw import (
 
 from utils.errors import UserError, abbreviate
 from utils.glyphs.charset import is_han
-from utils.glyphs.font_file import OpenFont, em_bottom, font_files, glyph_data
+from utils.glyphs.font_file import FontFile, OpenFont, em_bottom, glyph_data
 from utils.glyphs.placement import Box, Movement, Placement
+from utils.glyphs.spec import BUNDLED, PREFIX, font_files
+from utils.glyphs.variation import axes_of, describe_axes, name_of
 
 # What fontTools finds odd in a font that can be read all the same is no line for the user.
 logging.getLogger("fontTools").addHandler(logging.NullHandler())
@@ -41,17 +44,17 @@ LOAD_FLAGS = sum(FT_LOAD_FLAGS[f"FT_LOAD_NO_{what}"] for what in ("SCALE", "HINT
 class GlyphRenderer:
     """Renders characters of one font on square canvases.
 
-    `spec` is a .ttf, .otf, .woff or .woff2 file, a .ttc file with `#index`, or the slices of a font, joined with `+` or
-    named by a pattern. Without a `placement` the font's em box (`em_bottom`) is centred on the canvas.
+    `spec` is as in `utils.glyphs.spec`; of several files these are the slices of one font, unless `files` has them.
+    Without a `placement` the font's em box (`em_bottom`) is centred on the canvas.
     Instances can be pickled, and used after a fork: each process opens the files for itself.
 
     Raises:
         UserError: when a file is missing, no font, or has no outlines.
     """
 
-    def __init__(self, spec: str, placement: Placement | None = None):
+    def __init__(self, spec: str, placement: Placement | None = None, files: Sequence[FontFile] | None = None):
         self.spec = spec
-        self.files = font_files(spec)
+        self.files = list(files or font_files(spec))
         self.path, self.index = self.files[0].path, self.files[0].index
         self._opened: tuple[int, list[OpenFont]] | None = None
         self._placeholders: frozenset[str] | None = None
@@ -65,6 +68,23 @@ class GlyphRenderer:
         except Exception as error:
             reason = " ".join(str(error).removeprefix("FT_Exception:").split()) or type(error).__name__
             raise UserError(f"font {spec} can't be read: {abbreviate(reason, 200)}") from error
+
+    @property
+    def fonts(self) -> "list[GlyphRenderer]":
+        """The fonts that characters are drawn from: this one alone, where it is not a series of several."""
+        return [self]
+
+    def place(self, placement: Placement) -> None:
+        """Place the font otherwise."""
+        self.placement = placement
+
+    def font_of(self, character: str) -> "GlyphRenderer":
+        """That of `fonts` that draws a character."""
+        return self
+
+    def covers_itself(self, character: str) -> bool:
+        """Whether the font covers a character without the further ones of a series."""
+        return self.covers(character)
 
     def __getstate__(self) -> dict:
         return self.__dict__ | {"_opened": None}
@@ -88,28 +108,39 @@ class GlyphRenderer:
     @property
     def name(self) -> str:
         """The font's family and style, for people."""
-        parts = (part.decode("utf-8", "replace") for part in (self.face.family_name, self.face.style_name) if part)
-        return " ".join(part for part in parts if part != "Regular") or self.path.stem
+        family, style = (
+            part.decode("utf-8", "replace") if part else "" for part in (self.face.family_name, self.face.style_name)
+        )
+        style = self._variation[0] or style
+        return " ".join(part for part in (family, style) if part and part != "Regular") or self.path.stem
 
     @property
     def title(self) -> str:
         """The font's name and file; of a collection, also which of its fonts this is; of a variable font, where."""
         count = self.face.num_faces
         which = f", font {self.index} of {count}: choose with #0 to #{count - 1}" if count > 1 else ""
-        if self.face.has_multiple_masters:
-            which += f", a variable font, as it is{self._where_in_its_variations()}"
+        which += self._variation[1]
         if len(self.files) > 1:
             which += f" and {len(self.files) - 1} more slices"
         return f"{self.name}, from {self.path.name}{which}"
 
-    def _where_in_its_variations(self) -> str:
+    @functools.cached_property
+    def _variation(self) -> tuple[str, str]:
+        """Of a variable font, the name of the place where it was put, and what is said of the place."""
+        if not self.face.has_multiple_masters:
+            return "", ""
         try:
-            with self.files[0].open() as font:
-                axes = " ".join(f"{axis.axisTag} {axis.defaultValue:g}" for axis in font["fvar"].axes)
+            with self.files[0].open_as_it_is() as font:
+                place, axes = dict(self.files[0].variation), axes_of(font)
+                name = name_of(font, place) if place else ""
         # As above: what is raised for a damaged table is no closed set. The glyphs can be drawn all the same.
         except Exception:
-            return ""
-        return f" at {abbreviate(axes, 60)}"
+            return "", ", a variable font"
+        if not axes:
+            return "", ", a variable font"
+        at = " ".join(f"{axis.tag} {place.get(axis.tag, axis.usual):g}" for axis in axes)
+        choose = "" if place else f", as it is: choose with :{axes[0].tag}=VALUE ({describe_axes(axes)})"
+        return name, f", a variable font at {abbreviate(at, 60)}{choose}"
 
     @functools.cached_property
     def em_bottom(self) -> int:
@@ -164,7 +195,7 @@ class GlyphRenderer:
         try:
             for file, opened in zip(self.files, self._fonts, strict=True):
                 characters = opened.characters()
-                with file.open() as font:
+                with file.open_as_it_is() as font:
                     data = glyph_data(font)
                     undefined.add(data(0))
                     for codepoint, glyph in characters.items():
@@ -261,6 +292,11 @@ class GlyphRenderer:
             raise freetype.FT_Exception(error)
         return ink
 
+    @property
+    def _recorded_spec(self) -> str:
+        is_bundled = self.path.parent == BUNDLED and self.spec.startswith(PREFIX)
+        return f"{PREFIX}{self.path.name}" if is_bundled else "+".join(file.place for file in self.files)
+
     def sha256(self) -> str:
         """The SHA-256 of the font file, in hexadecimal; of slices in any order, that of theirs."""
         digests = [file.sha256() for file in self.files]
@@ -268,9 +304,8 @@ class GlyphRenderer:
 
     def describe(self) -> dict:
         """What config.json keeps of the font: file, name, SHA-256, placement."""
-        places = [f"{file.path.resolve()}#{file.index}".removesuffix("#0") for file in self.files]
         return {
-            "spec": self.spec if self.spec.startswith("bundled:") else "+".join(places),
+            "spec": self._recorded_spec,
             "name": self.name,
             "sha256": self.sha256(),
             "placement": asdict(self.placement),

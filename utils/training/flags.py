@@ -40,8 +40,15 @@ TRAIN: FlagTable = {
     "data": (
         Flag(
             "src_font",
-            "font that has every character: .ttf, .otf, or .ttc#INDEX (default: a bundled sans)",
+            "font that has every character: FILE[#INDEX][:wght=400], further ones after + (default: a bundled sans)",
             kept=Kept.SOURCE,
+        ),
+        Flag(
+            "all_sources",
+            "train on the characters of all fonts of --src_font (default: of the first alone)",
+            bool,
+            False,
+            kept=Kept.FIXED,
         ),
         Flag(
             "dst_font",
@@ -240,6 +247,7 @@ class TrainOptions:
     """The value of every flag of a training, chosen; what a flag means, its help says."""
 
     src_font: str | None
+    all_sources: bool
     dst_font: list[str] | None
     dst_imgs: list[str] | None
     data_dir: str | None

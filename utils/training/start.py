@@ -125,7 +125,7 @@ def open_data(options: TrainOptions, earlier: Earlier | None) -> PairData:
         return records
     split = Split(options.split_ratio, options.random_seed, options.val_ratio, earlier)
     targets = options.dst_font or [], options.dst_imgs or []
-    data = FontData.from_fonts(options.src_font or "", *targets, options.charset, split)
+    data = FontData.from_fonts(options.src_font or "", *targets, options.charset, split, options.all_sources)
     log_lines(data.summary())
     if earlier is not None:
         log_lines(data.kept_lines(earlier, options.fine_tune or ""))

@@ -17,8 +17,9 @@ from tests.helpers.scripts import run_infer, run_train
 from utils.data.font_pairs import FontData, Split, open_recorded
 from utils.errors import UserError
 from utils.fonts.complete import complete_font, open_base
-from utils.glyphs.font_file import FontFile, font_files, unicode_cmap
+from utils.glyphs.font_file import FontFile, unicode_cmap
 from utils.glyphs.render import GlyphRenderer
+from utils.glyphs.spec import font_files
 
 SOURCE, TARGET = (str(GlyphRenderer(f"bundled:{name}").path) for name in ("source.otf", "target.ttf"))
 

@@ -1,0 +1,115 @@
+"""A source in several fonts, each for the characters that those before it lack."""
+
+import itertools
+from collections.abc import Sequence
+
+import numpy as np
+
+from utils.errors import UserError
+from utils.glyphs.charset import is_han
+from utils.glyphs.font_file import FontFile
+from utils.glyphs.placement import Box, Movement, Placement, median_frame, place_in_frame
+from utils.glyphs.render import GlyphRenderer
+from utils.glyphs.spec import font_files
+
+MEASURED = 300  # ideographs of a font whose ink boxes are looked at
+
+
+class FontSeries(GlyphRenderer):
+    """A font, and further ones: a character is drawn from the first that covers it.
+
+    Joined by `+` in `spec`, as slices are: files that agree in family, style and units per em are slices of one font.
+    A further font is placed by its own em, and then scaled and moved once so that the median ink box of its ideographs
+    is that of the first font's. Placement, name, SHA-256 and metrics are those of the first.
+
+    Raises:
+        UserError: as a `GlyphRenderer`, of any of the fonts.
+    """
+
+    def __init__(self, spec: str, placement: Placement | None = None):
+        first, *others = by_font(font_files(spec), spec)
+        super().__init__(spec, placement, first)
+        further = [GlyphRenderer("+".join(file.place for file in files), files=files) for files in others]
+        self._series = [GlyphRenderer(spec, self.placement, first), *further]
+        self._match()
+
+    @property
+    def fonts(self) -> list[GlyphRenderer]:
+        return self._series
+
+    def place(self, placement: Placement) -> None:
+        self.placement = self.fonts[0].placement = placement
+        self._match()
+
+    def _match(self) -> None:
+        """Place the further fonts beside the first."""
+        if len(self.fonts) == 1:
+            return
+        frame = median_frame(some_ink_boxes(self.fonts[0]))
+        for font in self.fonts[1:]:
+            font.placement = place_in_frame(font, some_ideographs(font.covered()), frame)
+
+    def font_of(self, character: str) -> GlyphRenderer:
+        return next((font for font in self.fonts if font.covers(character)), self.fonts[0])
+
+    def covers(self, character: str) -> bool:
+        return any(font.covers(character) for font in self.fonts)
+
+    def covers_itself(self, character: str) -> bool:
+        return self.fonts[0].covers(character)
+
+    def take_placeholders_for_glyphs(self) -> None:
+        super().take_placeholders_for_glyphs()
+        self.fonts[0].take_placeholders_for_glyphs()
+
+    def codepoints(self) -> list[int]:
+        return sorted(set(itertools.chain.from_iterable(font.codepoints() for font in self.fonts)))
+
+    def ink_box(self, character: str) -> Box | None:
+        return self.font_of(character).ink_box(character)
+
+    def render(self, character: str, image_size: int, move: Movement | None = None) -> np.ndarray:
+        return self.font_of(character).render(character, image_size, move)
+
+    @property
+    def title(self) -> str:
+        return "; for what it lacks ".join(font.title for font in self.fonts)
+
+    def describe(self) -> dict:
+        found = super().describe()
+        further = [font.describe() for font in self.fonts[1:]]
+        if not further:
+            return found
+        spec = "+".join([found["spec"], *(each["spec"] for each in further)])
+        return found | {"spec": spec, "further": [{key: each[key] for key in ("name", "sha256")} for each in further]}
+
+
+def by_font(files: Sequence[FontFile], spec: str) -> list[list[FontFile]]:
+    """The files of each font, in the order of the fonts.
+
+    Raises:
+        UserError: when a file can't be read.
+    """
+    fonts: dict[tuple, list[FontFile]] = {}
+    for file in files:
+        try:
+            face = file.face()
+        except UserError:
+            raise
+        # FreeType's binding documents no closed set of errors for damaged files.
+        except Exception as error:
+            reason = str(error).removeprefix("FT_Exception:").strip()
+            raise UserError(f"font {spec} can't be read: {file.path.name}: {reason}") from error
+        fonts.setdefault((face.family_name, face.style_name, face.units_per_EM, file.variation), []).append(file)
+    return list(fonts.values())
+
+
+def some_ink_boxes(font: GlyphRenderer) -> list[Box]:
+    """The ink boxes of some ideographs of a font."""
+    return [box for box in map(font.ink_box, some_ideographs(font.covered())) if box is not None]
+
+
+def some_ideographs(characters: str) -> str:
+    """Up to MEASURED of the ideographs among `characters`, evenly spread; where there are none, of all."""
+    known = [c for c in characters if is_han(ord(c))] or list(characters)
+    return "".join(known[:: max(1, -(-len(known) // MEASURED))])

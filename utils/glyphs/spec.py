@@ -1,0 +1,108 @@
+"""The grammar of fonts: what a flag such as --src_font, --dst_font, --base or --missing names.
+
+    FONT      one font, or several joined by +
+    one font  PATH[#INDEX][:PLACE], or a PATTERN[:PLACE] that names the slices of one font
+    PATH      a file .ttf, .otf, .ttc, .woff or .woff2; bundled:NAME is one of those that come along
+    INDEX     which font of a collection, from 0
+    PLACE     of a variable font: AXIS=VALUE,... or the name of an instance; where nothing is named, its default
+    PATTERN   a path with * or ?
+
+A file whose very name holds such a sign is that file: `a+b.ttf`, `c#1.ttf`, `d:wght=1.ttf`; of several readings the one
+with the longest path counts. A drive letter is part of the path.
+"""
+
+import glob
+from pathlib import Path
+
+from utils.errors import UserError
+from utils.glyphs.font_file import FontFile
+from utils.glyphs.variation import find_variation
+
+BUNDLED = Path(__file__).parent.parent / "samples"
+PREFIX = "bundled:"
+
+
+def font_files(spec: str) -> list[FontFile]:
+    """The fonts that a spec names, in its order.
+
+    Raises:
+        UserError: when there is no such file, an index is not a number, or a font has no such place.
+    """
+    pieces, found = spec.split("+"), []
+    while pieces:
+        for count in range(len(pieces), 0, -1):
+            files = _named("+".join(pieces[:count]))
+            if files:
+                break
+        else:
+            if "*" in spec or "?" in spec:
+                raise UserError(f"font {spec}: there are no such files")
+            missing = spec if "+" not in spec else f"{spec}: {pieces[0]}"
+            raise UserError(f"font {missing}: no such file")
+        found += files
+        pieces = pieces[count:]
+    return found
+
+
+def one_font_file(spec: str, what: str = "font") -> FontFile:
+    """The font of a spec that names a single one.
+
+    Raises:
+        UserError: when there is no such file, or `spec` names several.
+    """
+    files = font_files(spec)
+    if len(files) > 1:
+        raise UserError(f"{what} {spec} is in {len(files)} slices: one file is needed here")
+    return files[0]
+
+
+def _named(name: str) -> list[FontFile]:
+    """The fonts of a name without +; none where it names no file."""
+    found = _without_place(name)
+    head, colon, place = name.rpartition(":")
+    if found or not colon or "+" in place:  # after which comes another font
+        return found
+    return [_at(file, place, name) for file in _without_place(head)]
+
+
+def _at(file: FontFile, place: str, name: str) -> FontFile:
+    """A variable font at a place.
+
+    Raises:
+        UserError: when it has no such place, or can't be read.
+    """
+    try:
+        with file.open() as font:
+            return FontFile(file.path, file.index, find_variation(font, place, name))
+    except UserError:
+        raise
+    # fontTools documents no closed set of errors for damaged files.
+    except Exception as error:
+        raise UserError(f"font {name} can't be read: {' '.join(str(error).split())[:200]}") from error
+
+
+def _without_place(name: str) -> list[FontFile]:
+    if name.startswith(PREFIX):
+        return _bundled(name)
+    if Path(name).is_file():
+        return [FontFile(Path(name))]
+    stem, _, index = name.rpartition("#")
+    if stem and Path(stem).is_file():
+        if not (index.isascii() and index.isdigit()):
+            if ":" in index:  # a place comes after it
+                return []
+            raise UserError(f"font {name}: '{index}' after # is not the number of a font in the collection")
+        return [FontFile(Path(stem), int(index))]
+    if "*" in name or "?" in name:
+        found = sorted(glob.glob(name.replace("[", "[[]")))  # noqa: PTH207
+        return [FontFile(Path(path)) for path in found if Path(path).is_file()]
+    return []
+
+
+def _bundled(name: str) -> list[FontFile]:
+    path = BUNDLED / Path(name.removeprefix(PREFIX)).name
+    if path.is_file():
+        return [FontFile(path)]
+    if ":" in name.removeprefix(PREFIX):  # a place comes after it
+        return []
+    raise UserError(f"font {name}: no such font is bundled")
