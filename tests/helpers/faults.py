@@ -25,7 +25,7 @@ import torch._dynamo
 import infer
 import train
 from model import Zi2ZiModel
-from tests.helpers.scripts import TINY_FLAGS
+from tests.helpers.scripts import tiny_run
 from utils import prepare
 from utils.experiment import checkpoint
 
@@ -105,8 +105,7 @@ def run_child(script: str | Callable[..., int], *flags: object, folder: Path, **
 
 def train_child(folder: Path, *flags: object, fault=None) -> Child:
     """train.py on tiny sizes in `folder`, in a child."""
-    flags = (*TINY_FLAGS, "--experiment_dir", folder, *flags)
-    return Child("train.py", *flags, folder=folder.parent / f"{folder.name}_said", fault=fault)
+    return Child("train.py", *tiny_run(folder, *flags), folder=folder.parent / f"{folder.name}_said", fault=fault)
 
 
 def is_one_line(result: Result, script: str = "train.py") -> bool:

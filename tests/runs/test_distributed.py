@@ -17,7 +17,7 @@ import torch
 import infer
 from tests.helpers.models import tiny_batch, tiny_model
 from tests.helpers.ranks import ROOT, torchrun
-from tests.helpers.scripts import TINY_FLAGS, deforming, run_train
+from tests.helpers.scripts import TINY_FLAGS, run_train, tiny_run
 from utils import device, distributed
 from utils.data.loader import ResumableSampler
 from utils.device import choose_device, drawing_batch
@@ -27,8 +27,8 @@ from utils.files import locked
 
 # With a seed in whose first steps no norm of a few pixels makes much of the rounding. Residual blocks, which begin at
 # zero, have gradients that are all rounding, of which Muon makes whole steps.
-FLAGS = [*TINY_FLAGS, "--norm_type", "instance", "--dropout", "0", "--no-g_blur", "--checkpoint_steps", "3"]
-FLAGS += ["--random_seed", "1", "--amp", "off", "--generator", "zi2zi"]
+FLAGS = ["--norm_type", "instance", "--dropout", "0", "--no-g_blur", "--checkpoint_steps", "3"]
+FLAGS += ["--random_seed", "1", "--generator", "zi2zi"]
 STEPS = 3
 
 
@@ -87,14 +87,14 @@ def test_two_processes_train_as_one_does_on_the_joint_batch(tmp_path, accum_step
 def test_a_run_goes_on_in_another_number_of_processes(tmp_path):
     """One process, or two, or first two and then one, or the other way round: the same losses and weights."""
     alone, mixed, back = tmp_path / "alone", tmp_path / "mixed", tmp_path / "back"
-    assert run_train(alone, *FLAGS[len(TINY_FLAGS) :], "--max_steps", 6) == 0
-    out, err = both(ROOT / "train.py", *FLAGS, "--experiment_dir", mixed, "--max_steps", 3, cwd=tmp_path)
+    assert run_train(alone, *FLAGS, "--max_steps", 6) == 0
+    out, err = both(ROOT / "train.py", *tiny_run(mixed, *FLAGS, "--max_steps", 3), cwd=tmp_path)
     assert out.count("step 3: saved in") == 1 and out.count("characters to train on") == 1
     assert "Traceback" not in err
     shutil.copytree(mixed, back)
-    assert run_train(mixed, *FLAGS[len(TINY_FLAGS) :], "--resume", "latest", "--max_steps", 6) == 0
-    resume = ["--experiment_dir", back, "--resume", "latest", "--max_steps", 6]
-    out, _ = both(ROOT / "train.py", *FLAGS, *resume, cwd=tmp_path)
+    assert run_train(mixed, *FLAGS, "--resume", "latest", "--max_steps", 6) == 0
+    flags = tiny_run(back, *FLAGS, "--resume", "latest", "--max_steps", 6)
+    out, _ = both(ROOT / "train.py", *flags, cwd=tmp_path)
     assert out.count("resuming from step 3") == 1
     for folder in (mixed, back):
         for found, expected in zip(losses_of(folder), losses_of(alone), strict=True):
@@ -109,13 +109,14 @@ def test_a_run_goes_on_in_another_number_of_processes(tmp_path):
 
 
 def test_two_processes_learn_the_deformations_of_their_shares(tmp_path):
-    flags = [*FLAGS[len(TINY_FLAGS) :], *deforming(tmp_path), "--max_steps", 1]
+    flags = [*FLAGS, "--deform", "--max_steps", 3]
     assert run_train(tmp_path / "alone", *flags) == 0
-    out, _ = both(ROOT / "train.py", *TINY_FLAGS, *flags, "--experiment_dir", tmp_path / "two", cwd=tmp_path)
+    out, _ = both(ROOT / "train.py", *tiny_run(tmp_path / "two", *flags), cwd=tmp_path)
     assert out.count("pixels from the source's, on average") == 1
-    (alone,), (two,) = (losses_of(tmp_path / name) for name in ("alone", "two"))
-    assert alone["deform_loss"] > 0
-    assert two == pytest.approx(alone, rel=1e-3)
+    alone, two = (losses_of(tmp_path / name) for name in ("alone", "two"))
+    for found, expected in zip(two, alone, strict=True):
+        assert expected["deform_loss"] > 0
+        assert found == pytest.approx(expected, rel=5e-3, abs=0.03)
 
 
 def test_characters_are_split_among_the_processes(trained, tmp_path):
@@ -144,8 +145,8 @@ def test_a_batch_that_the_processes_cannot_share_is_refused(tmp_path):
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX systems")
 def test_a_signal_saves_one_checkpoint_of_both(tmp_path):
-    process = torchrun(2, ROOT / "train.py", *TINY_FLAGS, "--max_steps", 100000, cwd=tmp_path)
-    root = tmp_path / "experiments" / "default"
+    root = tmp_path / "run"
+    process = torchrun(2, ROOT / "train.py", *tiny_run(root, "--max_steps", 100000), cwd=tmp_path)
     wait_for_a_step(root)
     process.send_signal(signal.SIGTERM)
     out, err = process.communicate(timeout=60)
@@ -156,8 +157,8 @@ def test_a_signal_saves_one_checkpoint_of_both(tmp_path):
 
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="needs to find the processes")
 def test_a_process_whose_partner_is_killed_says_so_in_one_line(tmp_path):
-    process = torchrun(2, ROOT / "train.py", *TINY_FLAGS, "--max_steps", 100000, cwd=tmp_path)
-    root = tmp_path / "experiments" / "default"
+    root = tmp_path / "run"
+    process = torchrun(2, ROOT / "train.py", *tiny_run(root, "--max_steps", 100000), cwd=tmp_path)
     wait_for_a_step(root)
     _, second = sorted(map(int, Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()))
     os.kill(second, signal.SIGKILL)

@@ -17,12 +17,12 @@ from PIL import Image
 import infer
 from model import UNetGenerator, Zi2ZiConfig
 from tests.helpers.fonts import boxes, make_font
-from tests.helpers.scripts import ROOT, TINY_FLAGS, assert_same, deforming, run_infer, run_train, script, states, strays
+from tests.helpers.scripts import FEW, ROOT, assert_same, run_infer, run_train, script, states, strays, tiny_run
 from utils.data.font_pairs import open_recorded
 from utils.experiment.tables import find_best
 from utils.images import to_float, to_uint8
 
-QUICK = ["--image_size", "64", "--ngf", "4", "--ndf", "2", "--max_steps", "6"]
+QUICK = ["--image_size", "64", "--ngf", "4", "--ndf", "2", "--max_steps", "6", "--charset", str(FEW)]
 
 
 # ------------------------------------------------------------------------------------- from end to end
@@ -37,7 +37,7 @@ def test_the_two_commands_leave_a_whole_experiment(tmp_path):
     tables = {"losses.csv", "losses.png", "quality.csv", "quality.png", "report.md"}
     assert files == parts | tables | {"config.json", "sample/000006.png"}
     assert "WARNING: no CUDA device" in done.stdout or torch.cuda.is_available()
-    assert "554 characters to train on, 46 held out" in done.stdout
+    assert "71 characters to train on, 9 held out" in done.stdout
     assert [line.split(",")[0] for line in (root / "losses.csv").read_text().split()][1:] == list("123456")
 
     done = script("infer.py", "--resume", "latest", "--g_blur", cwd=tmp_path)
@@ -45,18 +45,18 @@ def test_the_two_commands_leave_a_whole_experiment(tmp_path):
     assert "6_net_G_EMA.pth" in done.stdout
     manifest = json.loads((root / "infer" / "manifest.json").read_text(encoding="utf-8"))
     assert (manifest["step"], manifest["weights"]) == (6, "ema")
-    assert len(manifest["characters"]) == 46
+    assert len(manifest["characters"]) == 9
     for item in manifest["characters"]:
         assert (root / "infer" / item["file"]).is_file()
         assert item["file"] == f"0/{item['codepoint']}.png"
     scores = json.loads((root / "infer" / "metrics.json").read_text(encoding="utf-8"))
-    assert scores["characters"] == 46
+    assert scores["characters"] == 9
     assert 0 < scores["EMA"]["l1"] < 1
     assert (root / "infer" / "sheet.png").is_file()
 
 
 def test_a_small_run_says_what_it_scaled_down(tmp_path):
-    done = script("train.py", "--max_steps", 1, "--batch_size", 1, "--no-deform", cwd=tmp_path)
+    done = script("train.py", "--max_steps", 1, "--batch_size", 1, "--charset", FEW, cwd=tmp_path)
     config = json.loads((tmp_path / "experiments/default/config.json").read_text(encoding="utf-8"))
     if torch.cuda.is_available():
         assert config["model"]["image_size"] == 256
@@ -74,13 +74,12 @@ def test_a_small_run_says_what_it_scaled_down(tmp_path):
     "flags",
     [
         ["--generator", "zi2zi"],
-        ["--accum_steps", 2, "--num_workers", 2, "DEFORMING"],
+        ["--accum_steps", 2, "--num_workers", 2, "--deform"],
         ["--amp", "bf16"],
     ],
 )
 def test_resuming_ends_in_the_same_bytes(tmp_path, flags):
     """In the middle of an epoch, with dropout and augmentation, and a step that was lost."""
-    flags = [each for flag in flags for each in (deforming(tmp_path) if flag == "DEFORMING" else [flag])]
     flags = ["--g_blur", "--d_blur", "--checkpoint_steps", 3, *flags]
     assert run_train(tmp_path / "whole", *flags, "--max_steps", 8) == 0
     assert run_train(tmp_path / "parts", *flags, "--max_steps", 5) == 0
@@ -202,9 +201,9 @@ def test_fonts_that_moved_are_found_by_their_flags(tmp_path, capsys):
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_saves_and_leaves(tmp_path, number, code):
-    command = [sys.executable, str(ROOT / "train.py"), *TINY_FLAGS, "--max_steps", "100000", "--num_workers", "1"]
+    root, deadline = tmp_path / "run", time.monotonic() + 60
+    command = [sys.executable, str(ROOT / "train.py"), *tiny_run(root, "--max_steps", 100000, "--num_workers", 1)]
     process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    root, deadline = tmp_path / "experiments" / "default", time.monotonic() + 60
     while time.monotonic() < deadline and not (root / "losses.csv").is_file():
         time.sleep(0.1)
     time.sleep(0.5)

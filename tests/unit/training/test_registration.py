@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from model.deform import GRID, deformed
-from tests.helpers.scripts import deforming, run_train
+from tests.helpers.scripts import run_train
 from utils.data.font_pairs import FontData, Split
 from utils.data.loader import TrainingPairs, carried, collate
 from utils.glyphs.placement import Movement, on_canvas
@@ -101,7 +101,7 @@ def test_a_signal_while_strokes_are_aligned_ends_the_run_before_it_began(tmp_pat
 
 
 def test_a_run_learns_where_strokes_lie(tmp_path, capsys):
-    flags = [*deforming(tmp_path), "--max_steps", 20, "--batch_size", 8]
+    flags = ["--deform", "--max_steps", 20, "--batch_size", 8]
     assert run_train(tmp_path / "with", *flags) == 0
     assert "pixels from the source's, on average" in capsys.readouterr().out
     with (tmp_path / "with" / "losses.csv").open() as file:
