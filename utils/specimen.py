@@ -2,6 +2,7 @@
 
 python -m utils.specimen Full.ttf --base MyFont.ttf
 python -m utils.specimen New.otf --text 永遠的字 --out_dir specimen
+python -m utils.specimen Full.ttf --charsets
 """
 
 import base64
@@ -15,9 +16,9 @@ from typing import Any
 from PIL import Image, ImageDraw, ImageFont
 
 from utils.cli import Flag, FlagTable, Parser, at_least, run_script
-from utils.errors import UserError
+from utils.errors import UserError, abbreviate
 from utils.files import write_whole
-from utils.glyphs.charset import is_han, read_text, unique
+from utils.glyphs.charset import NAMED, is_han, read_charset, read_text, unique
 from utils.glyphs.font_file import FontFile
 from utils.glyphs.render import GlyphRenderer
 from utils.glyphs.spec import one_font_file
@@ -65,6 +66,7 @@ SPECIMEN: FlagTable = {
         Flag("text_file", "text file to set, UTF-8"),
         Flag("size", "pixels of the glyphs in the picture", at_least(8, 512), 64),
         Flag("most", "most generated glyphs that are shown one by one", at_least(0), 400),
+        Flag("charsets", "say how much of each charset the font has, and draw nothing", bool, False),
         Flag("out_dir", "folder for specimen.png and specimen.html (default: beside the font)"),
     )
 }
@@ -80,6 +82,7 @@ class SpecimenOptions:
     text_file: str | None = None
     size: int = 64
     most: int = 400
+    charsets: bool = False
     out_dir: str | None = None
 
 
@@ -100,6 +103,9 @@ def run(given: dict[str, Any]) -> int:
     options = SpecimenOptions(**given)
     if options.text is not None and options.text_file is not None:
         raise UserError("--text and --text_file are two texts: give one of them")
+    if options.charsets:
+        say_charsets(GlyphRenderer(options.font))
+        return 0
     file, glyphs = one_font_file(options.font), GlyphRenderer(options.font)
     path, covered = file.path, glyphs.covered()
     drawn = set(GlyphRenderer(options.base).covered()) if options.base else set()
@@ -142,6 +148,20 @@ def break_lines(text: str, font: ImageFont.FreeTypeFont, width: int) -> list[str
             line += character
         lines.append(line)
     return lines
+
+
+def say_charsets(font: GlyphRenderer) -> None:
+    """Say how much of each named charset a font has, and the first characters that it lacks."""
+    width = max(map(len, NAMED))
+    logger.info(font.title)
+    for name in NAMED:
+        characters = read_charset(name)
+        lacking = "".join(c for c in characters if not font.covers(c))
+        count = len(characters) - len(lacking)
+        some = f"  lacks {abbreviate(lacking, 12)}" if lacking else ""
+        logger.info(f"{name:{width}}{count:>7} of {len(characters):>6}{count / len(characters):>7.1%}{some}")
+    ideographs = sum(is_han(ord(c)) for c in font.covered())
+    logger.info(f"{ideographs} ideographs in all")
 
 
 def picture(file: FontFile, text: str, generated: str, size: int) -> Image.Image:

@@ -79,7 +79,7 @@ class FontData(PairData):
         if charset is None:
             wanted = "".join(sorted({character for target in targets for character in offered(target)}))
         else:
-            wanted = read_charset(charset)
+            wanted = read_charset(charset, source.covered)
         names = distinct([font.name for font in (source, *targets)])
         in_source = source.covers if all_sources else source.covers_itself
         covered = [set(filter(covers, wanted)) for covers in (in_source, *(target.covers for target in targets))]
@@ -251,7 +251,11 @@ def why_nothing_is_shared(source: GlyphRenderer, targets: Sequence[Target], char
                 "are: give it a Unicode cmap in a font editor"
             )
     own, others = set(map(chr, source.codepoints())), {chr(c) for target in targets for c in target.codepoints()}
-    both = own & others & set(read_charset(charset)) if charset else {c for c in own & others if is_han(ord(c))}
+    both = (
+        own & others & set(read_charset(charset, source.covered))
+        if charset
+        else {c for c in own & others if is_han(ord(c))}
+    )
     boxed = {c for c in both if any(c in font.placeholders for font in (source, *targets))}
     if boxed and boxed == both:
         return (

@@ -22,7 +22,7 @@ DRAW: FlagTable = {
             "obj_path",
             "train.obj or val.obj file, or a folder of such pictures, whose pairs are drawn and scored",
         ),
-        Flag("charset", "big5_1, big5, gb2312_1, gb2312, jis_1, ksx1001 or a text file"),
+        Flag("charset", "charsets joined by +: big5_1, hkscs, punctuation, source, U+3400-4DBF, a text file"),
         Flag("missing", "font: of these characters draw only those that it lacks, and report what it covers"),
     ),
     "how": (

@@ -1,8 +1,9 @@
 """What infer.py is to draw: characters, records, or what was held out; from which font, in which labels."""
 
+import functools
 import logging
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,6 +22,7 @@ from utils.glyphs.source import GlyphSource
 from utils.labels import Label, choose_labels, label_folder
 
 logger = logging.getLogger(__name__)
+NO_FONT = "these weights come without a font: give --src_font and --src_txt, or --obj_path"
 
 
 class Job(NamedTuple):
@@ -31,6 +33,7 @@ class Job(NamedTuple):
     drawings: list[Drawing]
     failed: tuple[dict, ...] = ()  # manifest entries of what can't be drawn at all
     scored: bool = True  # whether the drawings are to be compared with the truth
+    offered: Callable[[], str] | None = None  # all characters of the source font
 
     def characters(self) -> str:
         """The characters that are drawn; none of records, which have no names."""
@@ -44,7 +47,9 @@ def choose_job(options: DrawOptions, config: dict[str, Any], folder: Path) -> Jo
     Raises:
         UserError: when the flags name nothing that can be drawn.
     """
-    known, characters = config["data"], choose_characters(options)
+    known = config["data"]
+    open_source = functools.cache(lambda: open_source_font(options, known))
+    characters = choose_characters(options, lambda: open_source().covered())
     if options.suspects and (options.obj_path is not None or known["kind"] != "fonts" or options.image_ext == "svg"):
         raise UserError("--suspects compares pictures of characters with those of the fonts: here are none of these")
     if options.legibility and (options.obj_path is not None or known["kind"] != "fonts"):
@@ -62,7 +67,7 @@ def choose_job(options: DrawOptions, config: dict[str, Any], folder: Path) -> Jo
         return Job(data.source, data, plan_records(data.held_out_pairs, folder, options.image_ext))
     labels = choose_labels(options.label, options.run_all_label, known["labels"])
     if known["kind"] == "fonts":
-        source = source_font(options.src_font, known["src_font"])
+        source = open_source()
         scored = characters is None or options.compare or options.legibility
         truth = data_from_config(known) if scored or options.suspects else None
         characters = characters or known["held_out"]
@@ -70,8 +75,8 @@ def choose_job(options: DrawOptions, config: dict[str, Any], folder: Path) -> Jo
             raise UserError("this experiment holds no characters out: name some with --src_txt or --charset")
     else:
         if characters is None or options.src_font is None:
-            raise UserError("these weights come without a font: give --src_font and --src_txt, or --obj_path")
-        source, truth, scored = framed_font(options.src_font, known.get("frame")), None, False
+            raise UserError(NO_FONT)
+        source, truth, scored = open_source(), None, False
     drawings = plan(characters, labels, folder, options.filename_rule, options.image_ext)
     drawings = [replace(each, font=name_of_further(source, each.key)) for each in drawings]
     for font in source.fonts[1:]:
@@ -79,7 +84,20 @@ def choose_job(options: DrawOptions, config: dict[str, Any], folder: Path) -> Jo
         logger.info(
             f"{len(own)} of {len(characters)} characters are drawn from {font.name}: {abbreviate(''.join(own))}"
         )
-    return Job(source, truth, drawings, scored=bool(scored))
+    return Job(source, truth, drawings, scored=bool(scored), offered=source.covered)
+
+
+def open_source_font(options: DrawOptions, known: Mapping[str, Any]) -> GlyphRenderer:
+    """The font that characters are drawn from.
+
+    Raises:
+        UserError: when the weights come without one, and none is named.
+    """
+    if known["kind"] == "fonts":
+        return source_font(options.src_font, known["src_font"])
+    if options.src_font is None:
+        raise UserError(NO_FONT)
+    return framed_font(options.src_font, known.get("frame"))
 
 
 def name_of_further(source: GlyphRenderer, character: Any) -> str | None:
@@ -105,8 +123,8 @@ def choose_records(path: Path, options: DrawOptions, model: dict[str, Any], fold
     return Job(data, data, plan_records(data.train_pairs, folder, options.image_ext), failed)
 
 
-def choose_characters(options: DrawOptions) -> str | None:
-    """The characters that the flags name, each once; None when they name none.
+def choose_characters(options: DrawOptions, offered: Callable[[], str]) -> str | None:
+    """The characters that the flags name, each once; None when they name none. `offered` gives those of the source.
 
     Raises:
         UserError: when a flag names no character that could be drawn.
@@ -120,7 +138,7 @@ def choose_characters(options: DrawOptions) -> str | None:
     if options.src_txt_file is not None:
         chosen.append(read_text_file(Path(options.src_txt_file)))
     if options.charset is not None:
-        chosen.append(read_charset(options.charset))
+        chosen.append(read_charset(options.charset, offered))
     characters = unique("".join(chosen)) if chosen else None
     if options.missing is None:
         return characters

@@ -112,7 +112,7 @@ def report_coverage(session: Session, missing: str) -> None:
     drawn = (str(item.key) for item in session.job.drawings if item.path.is_file())
     generated, font = "".join(drawn), GlyphRenderer(missing)
     have = font.covered()
-    wanted = charsets_for(session.options.charset, unique(generated + have))
+    wanted = charsets_for(session.options.charset, unique(generated + have), session.job.offered)
     found = coverage(have, generated, wanted, font.placeholders)
     for line in coverage_lines(found):
         logger.info(line)

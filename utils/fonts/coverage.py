@@ -1,6 +1,6 @@
 """Which characters a font has, which are drawn for it, and which it still lacks."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from fontTools import unicodedata
@@ -37,9 +37,12 @@ def coverage(
     }
 
 
-def charsets_for(chosen: str | None, characters: str) -> dict[str, str]:
-    """The charsets to report on: the chosen one, and every named one that `characters` lie in to a good part."""
-    wanted = {chosen or "characters": read_charset(chosen) if chosen else characters}
+def charsets_for(chosen: str | None, characters: str, source: Callable[[], str] | None = None) -> dict[str, str]:
+    """The charsets to report on: the chosen one, and every named one that `characters` lie in to a good part.
+
+    `source` is as in `read_charset`.
+    """
+    wanted = {chosen or "characters": read_charset(chosen, source) if chosen else characters}
     for name in NAMED:
         known = read_charset(name)
         if name not in wanted and 2 * len(set(known) & set(characters)) >= len(known):

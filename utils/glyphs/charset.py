@@ -1,12 +1,23 @@
-"""Which characters: named charsets, charsets from text files, and names of single characters."""
+"""Which characters: charsets by name, from text files and by ranges, and names of single characters.
+
+A charset, as --charset has it, is one or several of these, joined by +:
+
+    NAME       one of NAMED, or `source`: all ideographs of the source font
+    FILE       a UTF-8 text file: the characters in it; `U+6C38` stands for its character
+    RANGE      U+3400-4DBF: all code points from the first to the last
+"""
 
 import re
 import unicodedata
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import TypeVar
 
 from utils.errors import UserError
 
+Part = TypeVar("Part")
+SOURCE = "source"
+RANGE = re.compile(r"U\+([0-9A-F]{4,6})(?:-(?:U\+)?([0-9A-F]{4,6}))?", re.IGNORECASE)
 CODEPOINT = re.compile(r"[Uu]\+([0-9A-Fa-f]{4,6})(?![0-9A-Fa-f])")
 
 
@@ -27,12 +38,37 @@ def _big5_level_1() -> str:
     return rows + _decode("big5", [0xC6], range(0x40, 0x7F))
 
 
+def _big5() -> str:
+    return _big5_level_1() + _decode("big5", range(0xC9, 0xFA), _BIG5_TRAILS)[:7652]
+
+
+def _hkscs() -> str:
+    known = set(_big5())
+    # One at a time, since some codes stand for two code points.
+    codes = (bytes((lead, trail)).decode("big5hkscs", "ignore") for lead in range(0x87, 0xFF) for trail in _BIG5_TRAILS)
+    return "".join(c for c in codes if len(c) == 1 and is_han(ord(c)) and c not in known)
+
+
+def _in_ranges(*ranges: tuple[int, int]) -> str:
+    return "".join(chr(code) for first, last in ranges for code in range(first, last + 1) if is_drawable(chr(code)))
+
+
+_PUNCTUATION = (
+    *((0x00B7, 0x00B7), (0x2013, 0x2014), (0x2018, 0x2019), (0x201C, 0x201D), (0x2025, 0x2027), (0x203B, 0x203B)),
+    *((0x3001, 0x3003), (0x3008, 0x3011), (0x3014, 0x301F), (0x30FB, 0x30FB)),
+    *((0xFF01, 0xFF0F), (0xFF1A, 0xFF20), (0xFF3B, 0xFF40), (0xFF5B, 0xFF5E)),
+)
+_BOPOMOFO = ((0x3105, 0x312F), (0x31A0, 0x31BF), (0x02C7, 0x02C7), (0x02CA, 0x02CB), (0x02D9, 0x02D9))
+_KANA = ((0x3041, 0x3096), (0x309D, 0x309F), (0x30A1, 0x30FA), (0x30FC, 0x30FF))
+_LATIN = ((0x0021, 0x007E), (0x00A1, 0x00FF))
+
 NAMED: dict[str, tuple[str, Callable[[], str]]] = {
     "big5_1": ("Big5 level 1, common Traditional Chinese, 5,401 characters", _big5_level_1),
     "big5": (
         "Big5, Traditional Chinese, 13,053 characters",
-        lambda: _big5_level_1() + _decode("big5", range(0xC9, 0xFA), _BIG5_TRAILS)[:7652],
+        _big5,
     ),
+    "hkscs": ("what HKSCS adds to Big5, for Hong Kong, 4,522 characters", _hkscs),
     "gb2312_1": (
         "GB 2312 level 1, common Simplified Chinese, 3,755 characters",
         lambda: _decode("gb2312", range(0xB0, 0xD8), _EUC_TRAILS),
@@ -49,21 +85,65 @@ NAMED: dict[str, tuple[str, Callable[[], str]]] = {
         "KS X 1001, 2,350 Korean syllables and 4,888 hanja",
         lambda: _decode("euc_kr", [*range(0xB0, 0xC9), *range(0xCA, 0xFE)], _EUC_TRAILS),
     ),
+    "punctuation": ("punctuation of Chinese text, full-width", lambda: _in_ranges(*_PUNCTUATION)),
+    "bopomofo": ("bopomofo and its tone marks", lambda: _in_ranges(*_BOPOMOFO)),
+    "kana": ("hiragana and katakana", lambda: _in_ranges(*_KANA)),
+    "latin": ("ASCII and Latin-1", lambda: _in_ranges(*_LATIN)),
 }
 
 
-def read_charset(name_or_path: str) -> str:
-    """The characters of a named charset or of a UTF-8 text file, each once, in order.
+def read_charset(charset: str, source: Callable[[], str] | None = None) -> str:
+    """The characters of a charset, each once, in order; `source` gives those of the source font.
 
     Raises:
-        UserError: when it is neither, or the file is not UTF-8 or holds no character.
+        UserError: when a part is none, or a file is not UTF-8 or holds no character.
     """
-    if name_or_path in NAMED:
-        return unique(NAMED[name_or_path][1]())
-    path = Path(name_or_path)
-    if not path.is_file():
-        raise UserError(f"{name_or_path} is neither a charset ({', '.join(NAMED)}) nor a text file")
-    return read_text_file(path)
+
+    def read(name: str) -> str | None:
+        if name in NAMED:
+            return NAMED[name][1]()
+        if Path(name).is_file():
+            return read_text_file(Path(name))
+        if name == SOURCE:
+            if source is None:
+                raise UserError("the charset source is that of a source font: here is none")
+            return "".join(c for c in source() if is_han(ord(c)))
+        match = RANGE.fullmatch(name)
+        return None if match is None else _range(match, name)
+
+    parts = read_joined(charset, read)
+    if isinstance(parts, str):
+        names = f"{', '.join(NAMED)}, {SOURCE}"
+        raise UserError(f"{parts} is neither a charset ({names}), a range such as U+3400-4DBF, nor a text file")
+    return unique("".join(parts))
+
+
+def _range(match: re.Match, name: str) -> str:
+    first, last = int(match[1], 16), int(match[2] or match[1], 16)
+    if not first <= last <= 0x10FFFF:
+        raise UserError(f"{name} is no range of code points, from the first to the last")
+    found = _in_ranges((first, last))
+    if not found:
+        raise UserError(f"{name} holds no character")
+    return found
+
+
+def read_joined(text: str, read: Callable[[str], Part | None]) -> "list[Part] | str":
+    """What `read` makes of each part of a text joined by `+`; a part that it makes nothing of, where there is one.
+
+    A name may hold a `+` itself: the longest that `read` makes something of counts.
+    """
+    pieces, found = text.split("+"), []
+    while pieces:
+        for count in range(len(pieces), 0, -1):
+            part = read("+".join(pieces[:count]))
+            if part:
+                break
+        else:
+            return pieces[0]
+        found.append(part)
+        pieces = pieces[count:]
+    return found
 
 
 def read_text_file(path: Path) -> str:

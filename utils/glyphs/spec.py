@@ -15,6 +15,7 @@ import glob
 from pathlib import Path
 
 from utils.errors import UserError
+from utils.glyphs.charset import read_joined
 from utils.glyphs.font_file import FontFile
 from utils.glyphs.variation import find_variation
 
@@ -28,20 +29,13 @@ def font_files(spec: str) -> list[FontFile]:
     Raises:
         UserError: when there is no such file, an index is not a number, or a font has no such place.
     """
-    pieces, found = spec.split("+"), []
-    while pieces:
-        for count in range(len(pieces), 0, -1):
-            files = _named("+".join(pieces[:count]))
-            if files:
-                break
-        else:
-            if "*" in spec or "?" in spec:
-                raise UserError(f"font {spec}: there are no such files")
-            missing = spec if "+" not in spec else f"{spec}: {pieces[0]}"
-            raise UserError(f"font {missing}: no such file")
-        found += files
-        pieces = pieces[count:]
-    return found
+    found = read_joined(spec, _named)
+    if isinstance(found, str):
+        if "*" in spec or "?" in spec:
+            raise UserError(f"font {spec}: there are no such files")
+        missing = spec if "+" not in spec else f"{spec}: {found}"
+        raise UserError(f"font {missing}: no such file")
+    return [file for files in found for file in files]
 
 
 def one_font_file(spec: str, what: str = "font") -> FontFile:

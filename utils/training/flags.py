@@ -69,7 +69,7 @@ TRAIN: FlagTable = {
         ),
         Flag(
             "charset",
-            "big5_1, big5, gb2312_1, gb2312, jis_1, ksx1001 or a text file (default: all shared Han)",
+            "charsets joined by +: big5_1, hkscs, source, U+3400-4DBF, a text file (default: all shared Han)",
             kept=Kept.FIXED,
         ),
         Flag("split_ratio", "share of the characters that is held out, 0 to 0.9", float, 0.1, kept=Kept.FIXED),

@@ -38,6 +38,15 @@ def ink(image):
         ("gb2312", 6763, "啊齄国", "國"),
         ("jis_1", 2965, "亜腕国", "弌"),
         ("ksx1001", 7238, "가힝伽詰", "国"),
+        ("hkscs", 4522, "啲嘅喺咗", "國的"),
+        ("punctuation", 69, "，。、「」《》…—", "Aㄅ"),
+        ("bopomofo", 79, "ㄅㄩˊ˙ㆠ", "ａ"),
+        ("kana", 183, "あんアヴー", "ㄅ"),
+        ("latin", 188, "Az!~é", "，"),
+        ("big5_1+hkscs", 5401 + 4522, "永啲", "乂"),
+        ("U+6C38", 1, "永", "字"),
+        ("U+3400-34FF", 256, "㐀㓿", "㔀"),
+        ("u+4e00-U+4e01+U+20000-20001", 4, "一丁𠀀𠀁", "七"),
     ],
 )
 def test_named_charsets(name, count, inside, outside):
@@ -51,6 +60,29 @@ def test_charset_from_a_text_file(tmp_path):
     path = tmp_path / "characters.txt"
     path.write_bytes("\ufeff永 字\r\nU+6C38 U+20000\t永\u200b\ufe00\n".encode())
     assert read_charset(str(path)) == "永字𠀀"
+
+
+def test_a_charset_of_the_source_and_files_with_a_plus_in_their_names(tmp_path):
+    path = tmp_path / "a+b.txt"
+    path.write_text("永字", "utf-8")
+    assert read_charset(f"{path}+source+{path}", lambda: "A一永二。") == "永字一二"
+    with pytest.raises(UserError, match="here is none"):
+        read_charset("source")
+
+
+@pytest.mark.parametrize(
+    ("charset", "words"),
+    [
+        ("big5_1+big6", "big6 is neither a charset"),
+        ("U+9000-8000", "is no range of code points"),
+        ("U+4E00-110000", "is no range"),
+        ("U+FE00-FE0F", "holds no character"),
+        ("big5_1+", "is neither"),
+    ],
+)
+def test_what_is_no_charset_is_named(charset, words):
+    with pytest.raises(UserError, match=words):
+        read_charset(charset)
 
 
 def test_bad_charsets_are_one_line(tmp_path):

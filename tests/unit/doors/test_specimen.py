@@ -75,3 +75,16 @@ def test_placeholders_are_not_shown(tmp_path):
     path = make_font(tmp_path / "a.ttf", boxes("天地") | dict.fromkeys("玄黃宇宙洪", (0, 0, 500, 500)))
     assert specimen.main([str(path), "--out_dir", str(tmp_path)]) == 0
     assert '<span class="g">玄</span>' not in (tmp_path / "specimen.html").read_text("utf-8")
+
+
+def test_how_much_of_each_charset_a_font_has(tmp_path, capsys):
+    path = make_font(tmp_path / "a.ttf", boxes("一丁七，。ㄅ"), family="Some")
+    assert specimen.main([str(path), "--charsets"]) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert said[0].startswith("Some, from a.ttf")
+    rows = {line.split()[0]: line.split()[1:5] for line in said[1:-1]}
+    assert rows["big5_1"] == ["3", "of", "5401", "0.1%"]
+    assert rows["punctuation"][:3] == ["2", "of", "69"]
+    assert rows["latin"][0] == "0"
+    assert said[-1] == "3 ideographs in all"
+    assert not (tmp_path / "specimen.html").exists()

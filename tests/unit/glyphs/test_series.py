@@ -107,3 +107,14 @@ def test_advances_are_those_of_the_font_a_character_is_drawn_from(fonts, tmp_pat
     known = {chr(code): width for code, width in widths.items() if chr(code) in "一㐀㐁"}
     assert known.items() <= {"一": 1000, "㐀": 1000, "㐁": 500}.items()
     assert known
+
+
+def test_the_charset_source_is_all_that_the_source_has(fonts, tmp_path, capsys):
+    first, second, target = fonts
+    run = tmp_path / "run"
+    flags = ["--src_font", f"{first}+{second}", "--dst_font", target, "--charset", "source"]
+    assert run_train(run, *flags, "--max_steps", 1) == 0
+    assert run_infer(run, "--charset", "source+U+3400", "--missing", first) == 0
+    assert f"{first} lacks {len(RARE)} of {len(COMMON + RARE)} characters" in capsys.readouterr().out
+    found = json.loads((run / "infer" / "coverage.json").read_text("utf-8"))
+    assert found["charsets"]["source+U+3400"] == {"have": len(COMMON), "generated": len(RARE), "missing": 0}
