@@ -11,6 +11,7 @@ import numpy as np
 from utils.data.pairs import Pair, PairData, choose_validation, left_out_lines, sample_validation, split_held_out
 from utils.errors import UserError, abbreviate
 from utils.glyphs.charset import codepoint_name, is_drawable, is_han, read_charset
+from utils.glyphs.generated import disregard_generated, generated_line
 from utils.glyphs.image_folder import GlyphImages
 from utils.glyphs.placement import Movement, Placement, align
 from utils.glyphs.render import GlyphRenderer
@@ -36,12 +37,14 @@ class Earlier(NamedTuple):
 
 
 class Split(NamedTuple):
-    """How characters are parted; what was held out in an earlier training stays so."""
+    """Which characters are taken and how they are parted; what was held out in an earlier training stays so."""
 
     ratio: float  # share of the characters that is held out
     seed: int
     val_ratio: float = 0.0  # share of the others that chooses the best checkpoint
     earlier: Earlier | None = None
+    all_sources: bool = False  # whether those that only further fonts of the source have are taken too
+    generated: str | None = None  # the file that tells which glyphs of the targets were generated
 
 
 @dataclass
@@ -55,6 +58,7 @@ class FontData(PairData):
     held_out: str
     lacking: dict[str, str]  # characters left out, by the name of the font that lacks them
     validation: str | None = ""  # of `train`, those that choose the best checkpoint; None: not recorded then
+    notes: tuple[str, ...] = ()  # lines on the targets
 
     @classmethod
     def from_fonts(
@@ -64,24 +68,27 @@ class FontData(PairData):
         dst_imgs: Sequence[str],
         charset: str | None,
         split: Split,
-        all_sources: bool = False,
     ) -> "FontData":
         """Open the fonts and folders, choose the characters that source and targets have, and part them.
 
         Without a charset these are the Han ideographs of the target fonts and all characters of the folders. Of a
-        source in several fonts those of the first are trained on, or with `all_sources` those of all.
+        source in several fonts those of the first are trained on, or with `split.all_sources` those of all. Glyphs that
+        were generated, as `split.generated` or the file beside a target tells, are none of the target's.
 
         Raises:
             UserError: when a font or folder can't be used, or when no character is left.
         """
         source = FontSeries(src_font)
-        targets: list[Target] = [*map(GlyphRenderer, dst_fonts), *map(GlyphImages, dst_imgs)]
+        fonts = [GlyphRenderer(spec) for spec in dst_fonts]
+        known = [(font, disregard_generated(font, split.generated)) for font in fonts]
+        notes = tuple(generated_line(font, found) for font, found in known if found is not None)
+        targets: list[Target] = [*fonts, *map(GlyphImages, dst_imgs)]
         if charset is None:
             wanted = "".join(sorted({character for target in targets for character in offered(target)}))
         else:
             wanted = read_charset(charset, source.covered)
         names = distinct([font.name for font in (source, *targets)])
-        in_source = source.covers if all_sources else source.covers_itself
+        in_source = source.covers if split.all_sources else source.covers_itself
         covered = [set(filter(covers, wanted)) for covers in (in_source, *(target.covers for target in targets))]
         lacking = {
             name: "".join(c for c in wanted if c not in known) for name, known in zip(names, covered, strict=True)
@@ -96,7 +103,7 @@ class FontData(PairData):
             target.placement = align(target, source, shared)
         train, held_out, validation = part(usable, split, targets)
         lacking = {name: characters for name, characters in lacking.items() if characters}
-        return cls(source, targets, charset or "shared characters", train, held_out, lacking, validation)
+        return cls(source, targets, charset or "shared characters", train, held_out, lacking, validation, notes)
 
     @classmethod
     def from_config(
@@ -194,6 +201,7 @@ class FontData(PairData):
             lines.append(f"label {label} {target.title}: {train} characters to train on, {held_out} held out")
             if isinstance(target, GlyphImages):
                 lines += left_out_lines(target.name, target.dropped)
+        lines += self.notes
         fonts = (self.source, *self.targets)
         for name, font in zip(distinct([font.name for font in fonts]), fonts, strict=True):
             missing = self.lacking.get(name, "")
@@ -327,6 +335,7 @@ def open_recorded_font(
 ) -> GlyphRenderer:
     """As `open_recorded`, for a font; a source is a `FontSeries`."""
     font = _checked(lambda: kind(spec or record["spec"], Placement(**record["placement"])), record)
+    font.disregarded = frozenset(record.get("generated", ""))
     if spec is None:
         for further, known in zip(font.fonts[1:], record.get("further", []), strict=False):
             if further.sha256() != known["sha256"]:

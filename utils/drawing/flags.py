@@ -24,6 +24,7 @@ DRAW: FlagTable = {
         ),
         Flag("charset", "charsets joined by +: big5_1, hkscs, punctuation, source, U+3400-4DBF, a text file"),
         Flag("missing", "font: of these characters draw only those that it lacks, and report what it covers"),
+        Flag("generated", "which glyphs of --missing or --base were generated (default: NAME.generated.json)"),
     ),
     "how": (
         Flag(
@@ -60,6 +61,8 @@ DRAW: FlagTable = {
         Flag("font_name", "name of its family (default: that of the base, or of the file)"),
         Flag("font_name_en", "name of the family in English, beside a Chinese one (default: its code points)"),
         Flag("base", "font to complete with the drawings"),
+        Flag("fill", "font that lends, as they are, the characters that are neither drawn nor in the base"),
+        Flag("fill_charset", "of these alone, charsets joined by + (default: all that it has)"),
         Flag("exclude_suspects", "worst of the suspects to leave out of the font (default 0)", at_least(0)),
     ),
     "known from the checkpoint (accepted, and checked against it)": (
@@ -80,6 +83,7 @@ class DrawOptions:
     obj_path: str | None = None
     charset: str | None = None
     missing: str | None = None
+    generated: str | None = None
     src_font: str | None = None
     label: list[Label] | None = None
     run_all_label: bool = False
@@ -101,6 +105,8 @@ class DrawOptions:
     font_name: str | None = None
     font_name_en: str | None = None
     base: str | None = None
+    fill: str | None = None
+    fill_charset: str | None = None
     exclude_suspects: int = 0
     g_blur: bool | None = None
     d_blur: bool | None = None

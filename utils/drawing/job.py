@@ -17,6 +17,7 @@ from utils.errors import UserError, abbreviate
 from utils.experiment.manifest import Drawing
 from utils.fonts.complete import missing_from
 from utils.glyphs.charset import codepoint_name, parse_text, read_charset, read_text_file, unique
+from utils.glyphs.generated import disregard_generated, generated_line
 from utils.glyphs.render import GlyphRenderer
 from utils.glyphs.source import GlyphSource
 from utils.labels import Label, choose_labels, label_folder
@@ -145,6 +146,9 @@ def choose_characters(options: DrawOptions, offered: Callable[[], str]) -> str |
     if characters is None:
         raise UserError("--missing: of which characters? name a --charset, or --src_txt")
     font = GlyphRenderer(options.missing)
+    found = disregard_generated(font, options.generated)
+    if found is not None:
+        logger.info(generated_line(font, found))
     missing = missing_from(font, characters)
     if not missing:
         raise UserError(f"{options.missing} has all {len(characters)} characters: there is nothing to draw")

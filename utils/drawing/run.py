@@ -18,6 +18,7 @@ from utils.files import locked, remove_stray, write_json
 from utils.fonts import export
 from utils.fonts.coverage import charsets_for, coverage, coverage_lines
 from utils.glyphs.charset import unique
+from utils.glyphs.generated import disregard_generated
 from utils.glyphs.render import GlyphRenderer
 
 logger = logging.getLogger(__name__)
@@ -111,6 +112,7 @@ def report_coverage(session: Session, missing: str) -> None:
     """Say what the font of --missing covers with the drawings, and write coverage.json."""
     drawn = (str(item.key) for item in session.job.drawings if item.path.is_file())
     generated, font = "".join(drawn), GlyphRenderer(missing)
+    disregard_generated(font, session.options.generated)
     have = font.covered()
     wanted = charsets_for(session.options.charset, unique(generated + have), session.job.offered)
     found = coverage(have, generated, wanted, font.placeholders)

@@ -47,6 +47,7 @@ PLACEMENT = {
 FONT = {
     **{"spec": str, "name": str, "sha256": str, "placement": PLACEMENT},
     **{"em_bottom": Maybe(Number(-65535, 65535)), "full_width": Maybe(Number(0, 65535))},
+    "generated": Maybe(str),
 }
 FOLDER = {"folder": str, "name": str, "sha256": str, "placement": PLACEMENT}
 FONTS = {

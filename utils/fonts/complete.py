@@ -3,7 +3,7 @@
 import io
 import struct
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from utils.fonts.names import Names, rename
 from utils.fonts.os2 import extend_bits, find_languages
 from utils.glyphs.charset import unique
 from utils.glyphs.font_file import FontFile, em_bottom, table, unicode_cmap
+from utils.glyphs.generated import disregard_generated
 from utils.glyphs.render import GlyphRenderer
 from utils.glyphs.spec import one_font_file
 from utils.glyphs.variation import axes_of
@@ -35,16 +36,22 @@ MOST_POST_NAMES = 65_535 - 258  # glyphs that a post table can name, all of them
 class Base:
     """A font that is to be completed, opened twice: its tables, and its glyphs as they are drawn.
 
+    Glyphs of it that were generated, and not changed since, are to be made anew: `generated`, with what is known of
+    each.
+
     Raises:
         UserError: when it is none that can be completed.
     """
 
     spec: str
+    told_by: str | None = None  # the file that tells which were generated; None: that beside the font
 
     def __post_init__(self):
         self.font = open_base(self.spec)
         self.file = base_file(self.spec)
         self.glyphs = GlyphRenderer(self.spec)
+        self.found = disregard_generated(self.glyphs, self.told_by)
+        self.generated = self.found.entries if self.found else {}
 
     def lacks(self, characters: str) -> str:
         """Those of `characters` that the font lacks."""
@@ -113,21 +120,28 @@ def check_room(font: TTFont, count: int) -> None:
         )
 
 
-def complete_font(font: TTFont, path: Path, glyphs: Iterable[OutlinedGlyph], names: Names | None = None) -> int:
-    """Write `font`, fresh from `open_base`, with further glyphs at the end of its own; returns how many.
+def complete_font(
+    font: TTFont,
+    path: Path,
+    glyphs: Iterable[OutlinedGlyph],
+    names: Names | None = None,
+    replaced: Collection[str] = (),
+) -> int:
+    """Write `font`, fresh from `open_base`, with further glyphs at the end of its own; returns how many were added.
 
-    Glyphs, tables, features and instructions that are there stay; what counts glyphs counts the new ones too, and a
-    signature, which would not be true any more, is left out. With `names` the font gets another name.
+    Those of `replaced` characters take the place of the glyph that is there. Other glyphs, tables, features and
+    instructions that are there stay; what counts glyphs counts the new ones too, and a signature, which would not be
+    true any more, is left out. With `names` the font gets another name.
 
     Raises:
         UserError: when there would be more glyphs than a font can hold.
     """
     own = len(font.getGlyphOrder())
-    addition = _Addition(font)
+    addition, cmap = _Addition(font), font.getBestCmap() or {}
     for glyph in glyphs:
         if len(addition.order) >= MOST_GLYPHS:
             raise UserError(f"a font holds at most {MOST_GLYPHS:,} glyphs, the base has {own:,} of its own")
-        addition.add(glyph)
+        addition.add(glyph, cmap.get(ord(glyph.character)) if glyph.character in replaced else None)
     addition.finish()
     if names is not None:
         rename(font, names, find_languages(names.family, font.getBestCmap() or {}))
@@ -152,14 +166,16 @@ class _Addition:
         self._cff = _CffTable(font, self.order) if "CFF " in font else None
         self._device_widths = _device_widths(font)
 
-    def add(self, glyph: OutlinedGlyph) -> None:
+    def add(self, glyph: OutlinedGlyph, place: str | None = None) -> None:
+        """Add a glyph, or put it in the place of the glyph of that name."""
         cff = self._cff
-        name = cff.new_name() if cff and cff.is_cid else _free_name(glyph_name(glyph.character), self._taken)
-        self._taken.add(name)
-        self.order.append(name)
-        self.added[ord(glyph.character)] = name
+        name = place or (cff.new_name() if cff and cff.is_cid else _free_name(glyph_name(glyph.character), self._taken))
+        if place is None:
+            self._taken.add(name)
+            self.order.append(name)
+            self.added[ord(glyph.character)] = name
         if cff:
-            cff.add(name, glyph)
+            cff.add(name, glyph, replaces=place is not None)
             box = glyph.bounds()
         else:
             drawn, box = compiled(glyph, cubic=False, units=self.units)
@@ -229,10 +245,16 @@ class _CffTable:
         if self.is_cid:
             self.top.CIDCount = max(getattr(self.top, "CIDCount", 0), self.highest + 1)
 
-    def add(self, name: str, glyph: OutlinedGlyph) -> None:
-        widths = (getattr(self.private, field, 0) for field in ("defaultWidthX", "nominalWidthX"))
-        string = charstring(glyph, self.private, *widths)
+    def add(self, name: str, glyph: OutlinedGlyph, replaces: bool) -> None:
+        number, private = self.strings.charStrings[name] if replaces else None, self.private
+        if number is not None and self.is_cid:
+            private = self.top.FDArray[self.top.FDSelect[number]].Private
+        widths = (getattr(private, field, 0) for field in ("defaultWidthX", "nominalWidthX"))
+        string = charstring(glyph, private, *widths)
         string.globalSubrs = self.strings.globalSubrs
+        if number is not None:
+            self.strings.charStringsIndex.items[number] = string
+            return
         self.strings.charStringsIndex.append(string)
         self.strings.charStrings[name] = len(self.strings.charStringsIndex) - 1
         self.charset.append(name)

@@ -1,10 +1,14 @@
 """Which characters a font has, which are drawn for it, and which it still lacks."""
 
+import contextlib
+import json
 from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from fontTools import unicodedata
 
+from utils.files import write_json
 from utils.glyphs.charset import NAMED, codepoint_name, read_charset
 
 COUNTS = ("have", "generated", "missing")
@@ -48,6 +52,15 @@ def charsets_for(chosen: str | None, characters: str, source: Callable[[], str] 
         if name not in wanted and 2 * len(set(known) & set(characters)) >= len(known):
             wanted[name] = known
     return wanted
+
+
+def add_lent(path: Path, font: str, terms: str, characters: str) -> None:
+    """Note in a coverage.json, which need not be there yet, what another font lends to the one that is made."""
+    found: dict[str, Any] = {}
+    with contextlib.suppress(OSError, ValueError, RecursionError):  # one that can't be read is written anew
+        found = json.loads(path.read_text("utf-8"))
+    lent = {"font": font, "terms": terms, "characters": [codepoint_name(c) for c in characters]}
+    write_json(path, {**(found if isinstance(found, dict) else {}), "lent": lent})
 
 
 def coverage_lines(found: Mapping[str, Any]) -> list[str]:

@@ -3,17 +3,20 @@
 import contextlib
 import logging
 import os
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from utils.errors import UserError, abbreviate
 from utils.experiment.config import Paths, read_config
-from utils.experiment.manifest import find_drawings, read_suspects
+from utils.experiment.manifest import find_drawings, read_manifest, read_suspects
 from utils.files import locked, remove_stray
 from utils.fonts.build import Metrics, build_font, most_glyphs, too_many
 from utils.fonts.complete import Base, check_room, complete_font, open_base
+from utils.fonts.coverage import add_lent
+from utils.fonts.fill import Filling
 from utils.fonts.flags import ExportOptions
 from utils.fonts.glyph import OutlinedGlyph
 from utils.fonts.layout import Layout, find_layout
@@ -21,6 +24,7 @@ from utils.fonts.names import Names, check_name, family_name, style_name
 from utils.fonts.spacing import SourceSpacing
 from utils.fonts.trace_cache import Traces, cores
 from utils.glyphs.charset import codepoint_name, read_text, unique
+from utils.glyphs.generated import write_generated
 from utils.glyphs.spec import font_files
 from utils.glyphs.variation import as_text
 from utils.labels import Label, label_weights
@@ -78,13 +82,13 @@ def check_output(out: Path) -> None:
         raise UserError(f"--font_out {out}: {there} is read-only")
 
 
-def open_fitting_base(out: Path, spec: str) -> Base:
-    """The base of `out`.
+def open_fitting_base(out: Path, spec: str, told_by: str | None) -> Base:
+    """The base of `out`; `told_by` is as in `Base`.
 
     Raises:
         UserError: when it can't be completed, or has other outlines.
     """
-    base = Base(spec)
+    base = Base(spec, told_by)
     kind = ".otf" if "CFF " in base.font else ".ttf"
     if out.suffix.lower() != kind:
         raise UserError(f"--base {spec} has the outlines of a {kind} font: let --font_out end in {kind}")
@@ -118,7 +122,13 @@ def refuse_inputs(out: Path, options: ExportOptions, config: dict[str, Any] | No
         return
     data = config["data"] if config else {}
     recorded = [data.get("src_font") or {}, *(data.get("targets") or [])]
-    specs = [options.base, options.src_font, options.missing, *(record.get("spec") for record in recorded)]
+    specs = [
+        options.base,
+        options.src_font,
+        options.missing,
+        options.fill,
+        *(record.get("spec") for record in recorded),
+    ]
     for spec in filter(None, specs):
         if is_same_file(out, spec):
             raise UserError(f"--font_out {out} is a font that this one is made from: name another file")
@@ -180,6 +190,9 @@ class Export:
     base: Base | None
     tolerance: float
     names: Names | None
+    filling: Filling | None = None
+    origin: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # how each drawing was made
+    folder: Path = Path()  # of the drawings
 
     def wanted(self, characters: str) -> str:
         """Those of `characters` that go into the font.
@@ -187,9 +200,10 @@ class Export:
         Raises:
             UserError: when it has them all, or has no room for them.
         """
+        lent = len(self.lent(characters))
         if self.base is None:
             cubic = self.out.suffix.lower() == ".otf"
-            if len(characters) + len(set(SPACES) - set(characters)) + 1 > most_glyphs(cubic):  # and .notdef
+            if len(characters) + lent + len(set(SPACES) - set(characters)) + 1 > most_glyphs(cubic):  # and .notdef
                 raise UserError(too_many(cubic))
             return characters
         missing = self.base.lacks(characters)
@@ -197,8 +211,18 @@ class Export:
             raise UserError(
                 f"--base {self.base.spec} has all {len(characters)} characters already: there is nothing to add"
             )
-        check_room(self.base.font, len(missing))
+        check_room(self.base.font, len(missing) + lent)
         return missing
+
+    def lent(self, characters: str) -> str:
+        """What the filling lends beside the `characters` that are drawn, and what the base has."""
+        if self.filling is None:
+            return ""
+        there = set(characters + SPACES)
+        lacking = "".join(c for c in self.filling.offered if c not in there)
+        if self.base is None:
+            return lacking
+        return "".join(c for c in self.base.lacks(lacking) if c not in self.base.generated)
 
     def write(self, workers: int) -> int:
         """Trace the drawings and write the font; returns 1 when a drawing has no outline."""
@@ -215,13 +239,21 @@ class Export:
             raise UserError(
                 f"none of the {len(self.images)} drawings has an outline: there is nothing to make a font of"
             )
+        glyphs: Iterable[OutlinedGlyph]
         glyphs = (self.layout.glyph(character, contours) for character, contours in traces)
+        if self.filling is not None:
+            lent = self.lent("".join(self.images))
+            glyphs = chain(glyphs, self.filling.lent(lent, self.layout.units_per_em))
+            logger.info(f"{len(lent)} characters are lent by {self.filling.glyphs.name}: {self.filling.terms}")
         if self.base is not None:
             base = open_base(self.base.spec)  # fresh: no glyph of it has been looked at
-            count = complete_font(base, self.out, glyphs, self.names)
+            count = complete_font(base, self.out, glyphs, self.names, self.base.generated)
             place = as_text(self.base.file.variation)
             at = f", a variable font, as it is at {place}" if place else ""
-            logger.info(f"{self.out}: {count} glyphs added to the {len(base.getGlyphOrder()) - count} of the base{at}")
+            anew = sum(c in self.base.generated for c in self.images)
+            again = f"; {anew} that had been generated before are made anew" if anew else ""
+            own = len(base.getGlyphOrder()) - count
+            logger.info(f"{self.out}: {count} glyphs added to the {own} of the base{at}{again}")
         else:
             count = self._build(glyphs)
             logger.info(f"{self.out}: {len(traces)} drawn glyphs, {count} in all")
@@ -230,8 +262,18 @@ class Export:
             logger.info(f"the ink of {len(overrun)} glyphs reaches beyond their advance: {abbreviate(overrun)}")
         if self.names is not None and self.names.is_derived:
             logger.info(f"the font's name in English is {self.names.english_family}: --font_name_en gives it another")
+        self._tell_origins()
         traces.remove()
         return 1 if traces.errors else 0
+
+    def _tell_origins(self) -> None:
+        """Write which glyphs of the font were generated, or lent, those that the base had before among them."""
+        entries: dict[str, Mapping[str, Any]] = dict(self.base.generated if self.base else {})
+        if self.filling is not None:
+            lent, font = self.lent("".join(self.images)), self.filling.glyphs.name
+            entries |= {character: {"font": font} for character in lent}
+            add_lent(self.folder / "coverage.json", font, self.filling.terms, lent)
+        write_generated(self.out, entries | {c: self.origin.get(c, {}) for c in self.images})
 
     def _build(self, glyphs: Iterable[OutlinedGlyph]) -> int:
         """Write a new font, with the metrics of the source; returns the number of its glyphs."""
@@ -264,7 +306,19 @@ def make_ready(options: ExportOptions) -> Export:
     chosen = {character: images[character] for character in wanted if character not in left_out}
     if not chosen:
         raise UserError(f"--exclude_suspects {options.exclude_suspects} leaves none of the {len(wanted)} drawings")
-    return replace(export, images=chosen)
+    return replace(export, images=chosen, origin=origins(folder, options), folder=folder)
+
+
+def origins(folder: Path, options: ExportOptions) -> dict[str, dict[str, Any]]:
+    """What the file beside the font is to say of each drawing: its step, and the experiment."""
+    manifest = folder / "manifest.json"
+    entries = read_manifest(manifest) if manifest.is_file() else []
+    name = Path(options.experiment_dir).name
+    return {
+        entry["character"]: {"step": entry["step"], "experiment": name}
+        for entry in entries
+        if entry.get("label") == options.label and "step" in entry and "character" in entry
+    }
 
 
 def check(options: ExportOptions) -> Export:
@@ -280,11 +334,15 @@ def check(options: ExportOptions) -> Export:
     config = read_config(Paths(Path(options.experiment_dir)))
     out = Path(options.font_out)
     check_output(out)
-    base = open_fitting_base(out, options.base) if options.base else None
+    base = open_fitting_base(out, options.base, options.generated) if options.base else None
     refuse_inputs(out, options, config)
     if base is not None and config is not None:
         refuse_other_label(base, options.label, config["data"])
     for name in (options.font_name or (family_name(base.font) if base else out.stem), options.font_name_en or ""):
         check_name(name, options.reserved_font_name)
     names = choose_names(options, out, base)
-    return Export(out, {}, find_layout(options.src_font, options.label, config, base), base, options.tolerance, names)
+    if options.fill_charset and not options.fill:
+        raise UserError("--fill_charset: which font lends its glyphs? name it with --fill")
+    filling = Filling(options.fill, options.fill_charset) if options.fill else None
+    layout = find_layout(options.src_font, options.label, config, base)
+    return Export(out, {}, layout, base, options.tolerance, names, filling)

@@ -13,6 +13,9 @@ EXPORT: FlagTable = {
         Flag("label", "label, or blend of labels, whose drawings are taken", label_or_blend, 0),
         Flag("src_font", "the source font, if it has moved or none is recorded"),
         Flag("base", "font to complete: .ttf, .otf, or .ttc#INDEX; what it has stays as it is"),
+        Flag("generated", "which glyphs of --base were generated (default: NAME.generated.json beside it)"),
+        Flag("fill", "font that lends, as they are, the characters that are neither drawn nor in the base"),
+        Flag("fill_charset", "of these alone, charsets joined by + (default: all that it has)"),
         Flag("exclude_suspects", "worst of suspects.json to leave out", at_least(0), 0),
         Flag("tolerance", "pixels that an outline may be away from a drawing's edge", float, TOLERANCE),
     ),
@@ -39,6 +42,9 @@ class ExportOptions:
     label: Label = DEFAULTS["label"]
     src_font: str | None = None
     base: str | None = None
+    generated: str | None = None
+    fill: str | None = None
+    fill_charset: str | None = None
     exclude_suspects: int = DEFAULTS["exclude_suspects"]
     tolerance: float = DEFAULTS["tolerance"]
     font_out: str | None = None

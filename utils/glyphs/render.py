@@ -12,6 +12,7 @@ import os
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict
+from typing import NamedTuple
 
 import freetype
 import numpy as np
@@ -41,6 +42,14 @@ FEWEST_SHARING = 5  # Han characters with one outline: it is that of none of the
 LOAD_FLAGS = sum(FT_LOAD_FLAGS[f"FT_LOAD_NO_{what}"] for what in ("SCALE", "HINTING", "BITMAP"))
 
 
+class Outline(NamedTuple):
+    """An outline as FreeType has it."""
+
+    points: list[tuple[int, int]]
+    tags: list[int]  # of each point
+    contours: list[int]  # the number of the last point of each
+
+
 class GlyphRenderer:
     """Renders characters of one font on square canvases.
 
@@ -58,6 +67,7 @@ class GlyphRenderer:
         self.path, self.index = self.files[0].path, self.files[0].index
         self._opened: tuple[int, list[OpenFont]] | None = None
         self._placeholders: frozenset[str] | None = None
+        self.disregarded: frozenset[str] = frozenset()  # what it has, but as if it had not
         try:
             if not all(font.face.is_scalable for font in self._fonts):
                 raise UserError(f"font {spec} has bitmaps only, no outlines")
@@ -208,8 +218,11 @@ class GlyphRenderer:
         return frozenset(c for some in shared if self._has_ink(min(some)) for c in some)
 
     def covers(self, character: str) -> bool:
-        """Whether the font has the character: in its cmap, with an outline that is not empty and no placeholder."""
-        return self._has_ink(character) and character not in self.placeholders
+        """Whether the font has the character: in its cmap, with an outline that is not empty and no placeholder.
+
+        And not disregarded.
+        """
+        return character not in self.disregarded and self._has_ink(character) and character not in self.placeholders
 
     def covered(self) -> str:
         """All characters that the font covers."""
@@ -238,6 +251,14 @@ class GlyphRenderer:
             box.xMax * unit + self.placement.x,
             box.yMax * unit + self.placement.y,
         )
+
+    def outline(self, character: str) -> Outline:
+        """The outline of a character, in units of the font; empty where it has none."""
+        face = self._load(character)
+        if face is None:
+            return Outline([], [], [])
+        found = face.glyph.outline
+        return Outline(found.points, found.tags, found.contours)
 
     def is_clipped(self, character: str) -> bool:
         """Whether ink of the character reaches beyond the canvas."""
@@ -311,4 +332,5 @@ class GlyphRenderer:
             "placement": asdict(self.placement),
             "em_bottom": self.em_bottom,
             "full_width": self.ideograph_advance or self.placement.units_per_em,
+            **({"generated": "".join(sorted(self.disregarded))} if self.disregarded else {}),
         }

@@ -57,6 +57,11 @@ TRAIN: FlagTable = {
             kept=Kept.SOURCE,
         ),
         Flag(
+            "generated",
+            "which glyphs of --dst_font were generated (default: NAME.generated.json beside it)",
+            kept=Kept.SOURCE,
+        ),
+        Flag(
             "dst_imgs",
             "folders of drawn glyphs to learn, named 永.png or U+6C38.png, further labels",
             many=True,
@@ -249,6 +254,7 @@ class TrainOptions:
     src_font: str | None
     all_sources: bool
     dst_font: list[str] | None
+    generated: str | None
     dst_imgs: list[str] | None
     data_dir: str | None
     charset: str | None

@@ -123,9 +123,10 @@ def open_data(options: TrainOptions, earlier: Earlier | None) -> PairData:
         records = RecordData.open(where, options.input_nc, options.split_ratio, seed)
         log_lines(records.summary())
         return records
-    split = Split(options.split_ratio, options.random_seed, options.val_ratio, earlier)
+    ratio, seed = options.split_ratio, options.random_seed
+    split = Split(ratio, seed, options.val_ratio, earlier, options.all_sources, options.generated)
     targets = options.dst_font or [], options.dst_imgs or []
-    data = FontData.from_fonts(options.src_font or "", *targets, options.charset, split, options.all_sources)
+    data = FontData.from_fonts(options.src_font or "", *targets, options.charset, split)
     log_lines(data.summary())
     if earlier is not None:
         log_lines(data.kept_lines(earlier, options.fine_tune or ""))
