@@ -1,9 +1,12 @@
 """Pixels in and out: the only code that maps [-1, 1] to 8 bit and back, and that reads and writes pictures."""
 
+import importlib
 import io
 import itertools
+import re
 import warnings
 from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Protocol
 
@@ -20,7 +23,10 @@ GAP = 4  # pixels between the cells of a sheet
 CAPTION = 14  # pixels of a character of a caption, where Pillow's font lacks it
 PAPER, INK, RULE = 255, 0, 200
 READABLE = ("PNG", "JPEG", "TIFF", "BMP")
-EXTENSIONS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
+HEIC = (".heic", ".heif")  # photos of phones, which pillow-heif reads, where it is installed
+EXTENSIONS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", *HEIC)
+NO_IMAGE = "is no png, jpg, tif, bmp or heic"
+HEIC_MARK = re.compile(rb"....ftyp(heic|heix|heim|heis|hevc|mif1|msf1)", re.DOTALL)
 LARGEST = 64_000_000  # pixels of an image that is read; more is a mistake or a bomb
 
 
@@ -44,15 +50,22 @@ def to_grey(pixels: np.ndarray) -> np.ndarray:
 def read_image(content: bytes, channels: int = 1) -> Image.Image:
     """An image file of any mode as 8 bit grey or, of three channels, RGB.
 
-    PNG, JPEG, TIFF or BMP. What is transparent becomes paper, photos are turned upright.
+    PNG, JPEG, TIFF or BMP, or HEIC where pillow-heif is installed. What is transparent becomes paper, photos are turned
+    upright.
 
     Raises:
         UserError: when it can't be read as an image, or is too large; the message does not name the file.
     """
+    formats = READABLE
+    if HEIC_MARK.match(content):
+        if not find_spec("pillow_heif"):
+            raise UserError("is HEIC: python -m pip install pillow-heif reads it")
+        importlib.import_module("pillow_heif").register_heif_opener()
+        formats = ("HEIF",)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow warns of what is odd in a file that it reads all the same
-            with Image.open(io.BytesIO(content), formats=READABLE) as image:
+            with Image.open(io.BytesIO(content), formats=formats) as image:
                 if image.width * image.height > LARGEST:
                     raise UserError(f"is {image.width} x {image.height} pixels, too large")
                 return _plain(ImageOps.exif_transpose(image)).convert("L" if channels == 1 else "RGB")
@@ -61,7 +74,7 @@ def read_image(content: bytes, channels: int = 1) -> Image.Image:
     except Image.DecompressionBombError as error:
         raise UserError("claims to have far more pixels than can be read") from error
     except UnidentifiedImageError as error:
-        raise UserError("can't be read as an image (it is no png, jpg, tif or bmp)") from error
+        raise UserError(f"can't be read as an image (it {NO_IMAGE})") from error
     # Pillow documents no closed set of errors for damaged files.
     except Exception as error:
         raise UserError(f"can't be read as an image ({' '.join(str(error).split())[:80]})") from error

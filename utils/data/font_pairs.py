@@ -200,7 +200,7 @@ class FontData(PairData):
             train, held_out = (sum(map(target.covers, part)) for part in (self.train, self.held_out))
             lines.append(f"label {label} {target.title}: {train} characters to train on, {held_out} held out")
             if isinstance(target, GlyphImages):
-                lines += left_out_lines(target.name, target.dropped)
+                lines += [*left_out_lines(target.name, target.dropped), *target.notes]
         lines += self.notes
         fonts = (self.source, *self.targets)
         for name, font in zip(distinct([font.name for font in fonts]), fonts, strict=True):
@@ -327,7 +327,8 @@ def open_recorded(record: dict[str, Any], spec: str | None = None) -> Target:
     """
     if "folder" not in record:
         return open_recorded_font(record, spec)
-    return _checked(lambda: GlyphImages(spec or record["folder"], Placement(**record["placement"])), record)
+    place = Placement(**record["placement"])
+    return _checked(lambda: GlyphImages(spec or record["folder"], place, record.get("dropped")), record)
 
 
 def open_recorded_font(

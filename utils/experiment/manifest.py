@@ -10,7 +10,8 @@ from typing import Any
 from utils.errors import UserError, abbreviate
 from utils.experiment.calibration import Calibration
 from utils.files import short_digest, write_json
-from utils.glyphs.charset import codepoint_name, named_character
+from utils.glyphs.charset import codepoint_name
+from utils.glyphs.file_names import read_names
 from utils.images import EXTENSIONS
 from utils.labels import Label, label_folder, label_weights
 
@@ -38,8 +39,9 @@ def find_drawings(folder: Path, label: Label, to_trace: bool = False) -> dict[st
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder of drawings: draw some with infer.py")
     files = [path for path in sorted(folder.iterdir()) if path.suffix.lower() in EXTENSIONS]
+    named = read_names([path.stem for path in files]).characters
     for path in files:
-        character = named_character(path.stem)
+        character = named[path.stem]
         if character is not None:
             found[character] = path
     if not found:

@@ -49,7 +49,7 @@ FONT = {
     **{"em_bottom": Maybe(Number(-65535, 65535)), "full_width": Maybe(Number(0, 65535))},
     "generated": Maybe(str),
 }
-FOLDER = {"folder": str, "name": str, "sha256": str, "placement": PLACEMENT}
+FOLDER = {"folder": str, "name": str, "sha256": str, "placement": PLACEMENT, "dropped": Maybe(dict)}
 FONTS = {
     "src_font": {**FONT, "further": Maybe([{"name": str, "sha256": str}])},
     "targets": [(FONT, FOLDER)],

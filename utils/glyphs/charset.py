@@ -1,4 +1,4 @@
-"""Which characters: charsets by name, from text files and by ranges, and names of single characters.
+"""Which characters: charsets by name, from text files and by ranges.
 
 A charset, as --charset has it, is one or several of these, joined by +:
 
@@ -208,17 +208,3 @@ def unique(characters: Iterable[str]) -> str:
 def codepoint_name(character: str) -> str:
     """`U+6C38` for 永."""
     return f"U+{ord(character):04X}"
-
-
-def named_character(stem: str) -> str | None:
-    """The character that a file name means: `永`, `U+6C38` or `27704`; None if it means none.
-
-    macOS decomposes names, `が` into two characters. A number with leading zeros is that of a scan.
-    """
-    if len(stem) > 1:
-        stem = unicodedata.normalize("NFC", stem)
-    if len(stem) == 1:
-        return stem if is_drawable(stem) else None
-    match = CODEPOINT.fullmatch(stem)
-    codepoint = int(match[1], 16) if match else int(stem) if re.fullmatch(r"[1-9][0-9]{1,6}", stem) else -1
-    return chr(codepoint) if 0 <= codepoint <= 0x10FFFF and is_drawable(chr(codepoint)) else None

@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,9 @@ from PIL import Image
 from tqdm import tqdm
 
 from utils.errors import UserError
-from utils.glyphs.charset import named_character
+from utils.glyphs.file_names import COPY, read_names
 from utils.glyphs.placement import Box, Movement, Placement, on_canvas
-from utils.images import EXTENSIONS, INK, PAPER, ink_box, read_image
+from utils.images import EXTENSIONS, INK, NO_IMAGE, PAPER, ink_box, read_image
 
 SIDE = 512  # pixels that an em box is kept at, if it has more
 FEWEST = 20  # pixels of ink
@@ -24,9 +25,10 @@ LEVELS = (0.15, 0.75)  # of the way from ink to paper, what is below and above i
 class GlyphImages:
     """A folder of drawn glyphs, with the interface of `GlyphRenderer`.
 
-    A file is named `永.png`, `U+6C38.png` or `27704.png`. Its image is the em box: padded to a square
-    with paper, resized whole, never cropped to its ink. The paper becomes white and the ink black,
-    so that a scan's grey paper is not learnt. Files that can't be used are in `dropped`, with the reason.
+    A file is named `永.png`, `U+6C38.png` or otherwise as in `file_names`. Its image is the em box: padded to a square
+    with paper, resized whole, never cropped to its ink. The paper becomes white and the ink black, also where the ink
+    was the lighter, so that a scan's grey paper is not learnt. Files that can't be used are in `dropped`, with the
+    reason; those that were in a recorded folder's are not looked at again.
 
     Raises:
         UserError: when the folder holds no glyph that can be used.
@@ -34,39 +36,47 @@ class GlyphImages:
 
     placeholders: frozenset[str] = frozenset()  # every image was drawn
 
-    def __init__(self, folder: str, placement: Placement | None = None):
+    def __init__(self, folder: str, placement: Placement | None = None, dropped: Mapping[str, str] | None = None):
         self.spec = folder
         self.path = Path(folder)
         self.name = self.path.resolve().name
         self.placement = placement or Placement.centred(1, 0)
-        self.dropped: dict[str, str] = {}
+        self.dropped: dict[str, str] = dict(dropped or {})
+        self.notes: list[str] = []
         self._glyphs: dict[str, bytes] = {}  # compressed: thousands of them fit into memory
         digest = hashlib.sha256()
         if not self.path.is_dir():
             raise UserError(f"{folder}: no such folder of glyph images")
         files = sorted(file for file in self.path.iterdir() if file.is_file() and not file.name.startswith("."))
+        files = [file for file in files if printable(file.name) not in self.dropped]
+        named = read_names([file.stem for file in files if file.suffix.lower() in EXTENSIONS])
+        files.sort(key=lambda file: bool(COPY.search(file.stem)))  # a copy counts only where there is nothing else
+        self._turned = 0
         for file in tqdm(files, desc=f"reading {self.name}", unit="image", disable=None, leave=False):
-            digest.update(self._add(file))
+            digest.update(self._add(file, named.characters.get(file.stem)))
         self._sha256 = digest.hexdigest()
         if not self._glyphs:
             reason = next((f": {name} {why}" for name, why in self.dropped.items()), "")
-            raise UserError(f"{folder} holds no glyph image named 永.png, U+6C38.png or 27704.png{reason}")
+            raise UserError(f"{folder} holds no glyph image named 永.png, U+6C38.png or uni6C38.png{reason}")
+        turned = f"images that were light on dark, and are turned: {self._turned}" if self._turned else None
+        self.notes += [f"{self.name}: {note}" for note in (named.note, turned) if note]
 
-    def _add(self, file: Path) -> bytes:
+    def _add(self, file: Path, character: str | None) -> bytes:
         """Take a file in, or note why not; returns what identifies its content."""
-        character = named_character(file.stem)
         try:
             if file.suffix.lower() not in EXTENSIONS:
-                raise UserError("is no png, jpg, tif or bmp")
+                raise UserError(NO_IMAGE)
             if character is None:
                 raise UserError("is not named by a character")
             if character in self._glyphs:
                 raise UserError(f"is a second image of {character}")
             content = file.read_bytes()
-            glyph = em_box(np.asarray(read_image(content)))
+            pixels = np.asarray(read_image(content))
+            if is_light_on_dark(pixels):
+                self._turned, pixels = self._turned + 1, 255 - pixels
+            glyph = em_box(pixels)
         except UserError as error:
-            # A name in another encoding can't be written to config.json as it is.
-            self.dropped[file.name.encode("utf-8", "backslashreplace").decode()] = str(error)
+            self.dropped[printable(file.name)] = str(error)
             return b""
         packed = io.BytesIO()
         glyph.save(packed, "PNG", compress_level=1)
@@ -131,6 +141,28 @@ class GlyphImages:
         }
 
 
+def shades(pixels: np.ndarray) -> tuple[float, float, float, float]:
+    """The grey levels of an image's ink, of its border, of a ring a little further in, and of its lightest parts."""
+    border = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
+    y, x = (max(1, side // 20) for side in pixels.shape)
+    inner = pixels[y:-y, x:-x]
+    ring = np.concatenate([inner[0], inner[-1], inner[:, 0], inner[:, -1]]) if inner.size else border
+    few = max(FEWEST, pixels.size // 2000)  # the ink of a dot is more than this, the dust of a scan is less
+    dark = float(np.partition(pixels, few, axis=None)[few]) if pixels.size > few else float(pixels.min())
+    return dark, float(np.median(border)), float(np.median(ring)), float(np.percentile(pixels, 99.5))
+
+
+def is_light_on_dark(pixels: np.ndarray) -> bool:
+    """Whether the ink of an image uint8 [H, W] is lighter than its paper."""
+    dark, paper, ring, light = shades(pixels)
+    return ring - paper <= CONTRAST and light - paper > max(paper - dark, CONTRAST)
+
+
+def printable(name: str) -> str:
+    """A file's name as it can be written to config.json, whatever encoding it is in."""
+    return name.encode("utf-8", "backslashreplace").decode()
+
+
 def em_box(pixels: np.ndarray) -> Image.Image:
     """A drawn glyph uint8 [H, W] as a square image, paper 255 and ink 0.
 
@@ -138,19 +170,11 @@ def em_box(pixels: np.ndarray) -> Image.Image:
     near to the darkest become ink, which takes out the grain of both; a clean drawing is left as it is.
 
     Raises:
-        UserError: when there is no ink to tell from the paper, or the ink is the lighter of the two.
+        UserError: when there is no ink to tell from the paper, or there are lines around.
     """
-    border = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
-    y, x = (max(1, side // 20) for side in pixels.shape)
-    inner = pixels[y:-y, x:-x]
-    ring = np.concatenate([inner[0], inner[-1], inner[:, 0], inner[:, -1]]) if inner.size else border
-    paper, light = float(np.median(border)), float(np.percentile(pixels, 99.5))
-    few = max(FEWEST, pixels.size // 2000)  # the ink of a dot is more than this, the dust of a scan is less
-    dark = float(np.partition(pixels, few, axis=None)[few]) if pixels.size > few else float(pixels.min())
-    if np.median(ring) - paper > CONTRAST:
+    dark, paper, ring, _ = shades(pixels)
+    if ring - paper > CONTRAST:
         raise UserError("has a dark border: cut the lines of the grid off")
-    if light - paper > max(paper - dark, CONTRAST):
-        raise UserError("is light on dark: invert it")
     if paper - dark < CONTRAST:
         raise UserError("shows no ink")
     if (dark, paper) != (INK, PAPER):
