@@ -1,8 +1,53 @@
-"""What the state dicts of weights that come without a config tell of their architecture."""
+"""What the state dicts of weights that come without a config tell of their architecture.
+
+Two families of ports are known. What their weights draw with, as read from keys and shapes:
+
+| | the earlier PyTorch ports of zi2zi | max32002's zi2zi-pytorch (2026) |
+| --- | --- | --- |
+| a level is joined | by its channels | by a sum with the activated map |
+| instance norm | has weights | has none; convolutions have biases |
+| self-attention | none | after the ways down that have `att` keys |
+| levels | down to 1 or 3 pixels | 8, at 384 pixels 7 |
+| discriminator | plain | plain, or with spectral norm, which is taken into the weights |
+
+Neither knows a bias or a sharpness of drawings: they are drawn with 0 and 1.
+"""
 
 import math
+import re
 from collections.abc import Mapping
 from typing import Any
+
+import torch
+
+from model.config import num_downs
+
+NORM_AFTER_SHUFFLE = re.compile(r"(model\.(?:submodule\.)+up)\.3\.")
+ATTENTION = re.compile(r"model\.((?:submodule\.)*)att\.gamma")
+
+
+def translated(state: Mapping[str, Any]) -> dict[str, Any]:
+    """A state dict with the names of this program: those of max32002's port differ, and spectral norms are folded.
+
+    There a convolution and the pixel shuffle after it are two modules, here one. A weight with a spectral norm
+    (Miyato et al., ICLR 2018) is divided by its largest singular value, as that was estimated last.
+    """
+    found = {}
+    for key, value in state.items():
+        name = NORM_AFTER_SHUFFLE.sub(r"\1.2.", key) if isinstance(key, str) else key
+        found[name] = value
+    for key in [key for key in found if isinstance(key, str) and key.endswith(".weight_orig")]:
+        stem = key.removesuffix("_orig")
+        parts = [found.get(f"{stem}_{part}") for part in ("orig", "u", "v")]
+        if not all(isinstance(part, torch.Tensor) and part.is_floating_point() for part in parts):
+            continue
+        weight, left, right = (part.float() for part in parts if part is not None)
+        if left.numel() * right.numel() != weight.numel() or not weight.numel():
+            continue
+        found[stem] = weight / torch.dot(left.flatten(), weight.flatten(1) @ right.flatten())
+        for part in ("orig", "u", "v"):
+            del found[f"{stem}_{part}"]
+    return found
 
 
 def generator_architecture(generator: Mapping[str, Any]) -> dict[str, Any]:
@@ -25,11 +70,46 @@ def generator_architecture(generator: Mapping[str, Any]) -> dict[str, Any]:
         "ngf": ngf,
         "embedding_num": generator["embedder.weight"].shape[0],
         "embedding_dim": generator["embedder.weight"].shape[1],
-        "norm_type": "batch" if any(key.endswith("running_mean") for key in generator) else "instance",
+        "norm_type": norm_type(generator, is_residual),
         "up_mode": residual_up_mode(generator) if is_residual else up_mode(generator["model.up.1.weight"], input_nc),
         "g_blur": any(key.endswith(".blur") for key in generator),
         "deform": "deformer.out.weight" in generator,
+        **({} if is_residual else joins(generator)),
     }
+
+
+def norm_type(generator: Mapping[str, Any], is_residual: bool = False) -> str:
+    """Which norms a generator has.
+
+    Batch norms have statistics; instance norms have weights, or else the convolutions have biases.
+    """
+    if any(key.endswith("running_mean") for key in generator):
+        return "batch"
+    return "instance" if is_residual or "model.down.0.bias" not in generator else "plain_instance"
+
+
+def joins(generator: Mapping[str, Any]) -> dict[str, Any]:
+    """How zi2zi's levels are joined, which have self-attention, and how many there are."""
+    looking = [match[1].count("submodule.") + 1 for key in generator if (match := ATTENTION.fullmatch(key))]
+    down, up = generator["model.down.0.weight"], generator["model.up.1.weight"]
+    # A transposed convolution has its inputs first.
+    taken_in = up.shape[0 if up.shape[2] == 4 else 1]
+    return {
+        "skip": "add" if taken_in == down.shape[0] else "concat",
+        "attention": ",".join(map(str, sorted(looking))),
+        "levels": levels_of(generator),
+    }
+
+
+def levels_of(generator: Mapping[str, Any]) -> int:
+    """How many levels the U-Net of a generator has."""
+    return 1 + max(key.count("submodule.") for key in generator)
+
+
+def settled(architecture: Mapping[str, Any]) -> dict[str, Any]:
+    """An architecture whose image size is known: as many levels as that has anyway are none to be named."""
+    levels = architecture.get("levels", 0)
+    return {**architecture, **({"levels": 0} if levels == num_downs(architecture["image_size"]) else {})}
 
 
 def up_mode(last: Any, input_nc: int) -> str:
@@ -51,8 +131,10 @@ def patch_of(folded: int) -> int:
 
 def likely_image_size(generator: Mapping[str, Any]) -> int:
     """The image size that a generator is most likely for: the power of two that has its levels."""
-    levels = 1 + max(key.count("submodule.") for key in generator)
+    levels = levels_of(generator)
     if "model.down.1.weight" not in generator:
+        if joins(generator)["skip"] == "add":  # there 512 pixels have 8 levels too
+            return 384 if levels == 7 else 256
         return 2 ** min(levels, 11)
     return patch_of(generator["model.down.1.weight"].shape[1]) * 8 * 2 ** (min(levels, 8) - 1)
 

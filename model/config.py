@@ -7,6 +7,7 @@ import torch
 
 from model.layers import NORM_TYPES, UP_MODES
 
+SKIPS = ("concat", "add")  # how a level of zi2zi's is joined to what came in
 GENERATORS = ("zi2zi", "residual")  # kinds of levels of the generator
 OPTIMIZERS = ("muon", "adam")
 AMP_TYPES = {"off": None, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -29,12 +30,15 @@ class Zi2ZiConfig:
     ndf: int = 64  # filters of the discriminator's first level
     embedding_num: int = 40  # labels the tables have room for
     embedding_dim: int = 128  # width of a label's embedding
-    norm_type: str = "batch"  # batch | instance
+    norm_type: str = "batch"  # batch | instance | plain_instance, which has no weights
     up_mode: str = "conv"  # conv | upsample | pixelshuffle
     g_blur: bool = False  # anti-aliased downsampling in the generator
     d_blur: bool = False  # anti-aliased downsampling in the discriminator
     dropout: float = 0.5  # in the generator's deep levels
     deform: bool = False  # have the generator move the source's strokes to where the target has them, first
+    skip: str = "concat"  # concat | add: how zi2zi's levels are joined to what came in
+    attention: str = ""  # levels of zi2zi's with self-attention, counted from the outside, as "3,4"
+    levels: int = 0  # how many zi2zi's U-Net has; 0: as many as halve the image down to 1 or 3 pixels
     L1_penalty: float = 100.0  # weight of the L1 loss
     ink_weight: float = 0.0  # how much more an error in ink counts than one in paper, in the L1 loss
     Ladv_penalty: float = 1.0  # weight of the adversarial loss; 0: the discriminator is left out of the training
@@ -71,6 +75,7 @@ class Zi2ZiConfig:
         modes = {
             "generator": GENERATORS,
             "norm_type": NORM_TYPES,
+            "skip": SKIPS,
             "up_mode": UP_MODES,
             "optimizer": OPTIMIZERS,
             "amp": AMP_TYPES,
@@ -78,11 +83,26 @@ class Zi2ZiConfig:
         for name, choices in modes.items():
             if getattr(self, name) not in choices:
                 raise ValueError(f"{name} {getattr(self, name)!r} is not one of {', '.join(choices)}")
+        self._check_levels()
+
+    def _check_levels(self) -> None:
+        most = num_downs(self.image_size)
+        if self.levels and not 4 <= self.levels <= most:
+            raise ValueError(f"levels {self.levels} is not 0, or 4 to {most}")
+        count = self.levels or most
+        known = {str(number) for number in range(1, count + 1)}
+        if self.attention and not known.issuperset(self.attention.split(",")):
+            raise ValueError(f"attention {self.attention!r} is not of levels 1 to {count}, such as 3,4")
+        if self.generator != "zi2zi" and (self.skip != "concat" or self.attention or self.levels):
+            raise ValueError(f"skip, attention and levels are of generator zi2zi, not {self.generator}")
 
     def generator_arguments(self) -> dict:
         """The keyword arguments of `UNetGenerator`."""
-        names = "generator input_nc ngf embedding_num embedding_dim image_size norm_type up_mode g_blur dropout deform"
-        return {name: getattr(self, name) for name in names.split()}
+        names = (
+            *("generator", "input_nc", "ngf", "embedding_num", "embedding_dim", "image_size", "norm_type", "up_mode"),
+            *("g_blur", "dropout", "deform", "skip", "attention", "levels"),
+        )
+        return {name: getattr(self, name) for name in names}
 
     def discriminator_arguments(self) -> dict:
         """The keyword arguments of `Discriminator`."""

@@ -30,9 +30,10 @@ class Discriminator(nn.Module):
             conv2d(input_nc, ndf, 5, stride=2, bias=True, blur=d_blur),
             nn.LeakyReLU(0.2, inplace=True),
         ]
+        is_plain = norm_type == "plain_instance"
         for width, stride in ((ndf, 2), (ndf * 2, 2), (ndf * 4, 1)):
             layers += [
-                conv2d(width, width * 2, 5, stride=stride, bias=False, blur=d_blur),
+                conv2d(width, width * 2, 5, stride=stride, bias=is_plain, blur=d_blur),
                 norm_layer(norm_type, width * 2),
                 nn.LeakyReLU(0.2, inplace=True),
             ]

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
-NORM_TYPES = ("batch", "instance")
+NORM_TYPES = ("batch", "instance", "plain_instance")
 UP_MODES = ("conv", "upsample", "pixelshuffle")
 
 
@@ -174,9 +174,17 @@ class Form(NamedTuple):
     up_mode: str
     blur: bool
     dropout: float
+    skip: str = "concat"
+    attention: str = ""
+    levels: int = 0
 
 
-Level = tuple[nn.Sequential, WayUp]  # of a U-Net: its way down and its way up
+class Level(NamedTuple):
+    """A level of a U-Net: its way down, its way up, and what looks at the map between them, if anything."""
+
+    down: nn.Sequential
+    up: WayUp
+    attention: nn.Module | None = None
 
 
 class JoinedStyle(Styled):
@@ -222,11 +230,11 @@ def up_conv2d(up_mode: str, in_channels: int, out_channels: int, *, bias: bool) 
 
 
 def norm_layer(norm_type: str, channels: int) -> nn.BatchNorm2d | nn.InstanceNorm2d:
-    """The normalisation of a map with `channels` channels, by `norm_type`."""
+    """The normalisation of a map with `channels` channels, by `norm_type`; `plain_instance` has no weights."""
     if norm_type == "batch":
         return nn.BatchNorm2d(channels)
-    if norm_type == "instance":
-        return nn.InstanceNorm2d(channels, affine=True)
+    if norm_type in ("instance", "plain_instance"):
+        return nn.InstanceNorm2d(channels, affine=norm_type == "instance")
     raise ValueError(f"norm_type {norm_type!r} is not one of {', '.join(NORM_TYPES)}")
 
 
@@ -266,7 +274,7 @@ def init_weights(net: nn.Module) -> None:
     for module in net.modules():
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
             nn.init.normal_(module.weight, 0.0, 0.02)
-        elif isinstance(module, nn.BatchNorm2d | nn.InstanceNorm2d):
+        elif isinstance(module, nn.BatchNorm2d | nn.InstanceNorm2d) and module.affine:
             nn.init.normal_(module.weight, 1.0, 0.02)
         else:
             continue

@@ -32,7 +32,7 @@ class UnetSkipConnectionBlock(nn.Module):
     """One level of the U-Net: the way down, the level below, the way up, joined to what came in.
 
     `submodule` is None at the bottleneck. The outermost level has no skip connection. A level is joined by its
-    channels, or, with `adds`, by a sum.
+    channels, or, with `adds`, by a sum. `attention`, where there is one, belongs to the way down.
     """
 
     def __init__(
@@ -41,11 +41,13 @@ class UnetSkipConnectionBlock(nn.Module):
         up: WayUp,
         submodule: "UnetSkipConnectionBlock | None" = None,
         *,
+        attention: nn.Module | None = None,
         outermost: bool = False,
         adds: bool = False,
     ):
         super().__init__()
         self.down = down
+        self.att = attention
         self.submodule = submodule
         self.up = up
         self.outermost = outermost
@@ -55,7 +57,8 @@ class UnetSkipConnectionBlock(nn.Module):
     def freeze_down(self) -> None:
         """Keep the way down as it is, here and below: weights, and the norms' statistics, by staying in eval mode."""
         self.frozen = True
-        self.down.eval().requires_grad_(False)
+        for module in filter(None, (self.down, self.att)):
+            module.eval().requires_grad_(False)
         if self.submodule is not None:
             self.submodule.freeze_down()
 
@@ -67,15 +70,19 @@ class UnetSkipConnectionBlock(nn.Module):
 
     def encode(self, x: Tensor) -> Tensor:
         """The bottleneck of `x`: the way down alone."""
-        encoded = self.down(x)
+        encoded = self._encoded(x)
         return encoded if self.submodule is None else self.submodule.encode(encoded)
+
+    def _encoded(self, x: Tensor) -> Tensor:
+        encoded = self.down(x)
+        return encoded if self.att is None else self.att(encoded)
 
     def forward(self, x: Tensor, style: Tensor) -> tuple[Tensor, Tensor]:
         """Map x [N, C, H, W] and style [N, embedding_dim] to (map, bottleneck).
 
         The map has the channels of `x` twice, once where it is a sum, and at the outermost level those of the way up.
         """
-        encoded = self.down(x)
+        encoded = self._encoded(x)
         below, bottleneck = (encoded, encoded) if self.submodule is None else self.submodule(encoded, style)
         image = self.up(below, style)
         if self.outermost:
@@ -106,6 +113,9 @@ class UNetGenerator(nn.Module):
         g_blur: bool = False,  # blur before every downsampling
         dropout: float = 0.5,  # in the deep levels
         deform: bool = False,  # move the strokes before the levels draw them
+        skip: str = "concat",  # concat | add: how zi2zi's levels are joined
+        attention: str = "",  # levels of zi2zi's that look at their whole map, from the outside, as "3,4"
+        levels: int = 0,  # of zi2zi's; 0: by the image size
     ):
         super().__init__()
         if generator not in GENERATORS:
@@ -114,13 +124,15 @@ class UNetGenerator(nn.Module):
             raise ValueError(f"up_mode {up_mode!r} is not one of {', '.join(UP_MODES)}")
         num_downs(image_size)
         is_residual = generator == "residual"
-        form = Form(input_nc, ngf, embedding_dim, image_size, norm_type, up_mode, g_blur, dropout)
-        levels = residual_levels(form) if is_residual else zi2zi_levels(form)
-        *deeper, (down, up) = levels
-        block = None
-        for ways in deeper:
-            block = UnetSkipConnectionBlock(*ways, block, adds=is_residual)
-        self.model = UnetSkipConnectionBlock(down, up, block, outermost=True, adds=is_residual)
+        form = Form(
+            input_nc, ngf, embedding_dim, image_size, norm_type, up_mode, g_blur, dropout, skip, attention, levels
+        )
+        adds, block = is_residual or skip == "add", None
+        *deeper, outermost = residual_levels(form) if is_residual else zi2zi_levels(form)
+        for level in deeper:
+            block = UnetSkipConnectionBlock(level.down, level.up, block, attention=level.attention, adds=adds)
+        down, up, look = outermost
+        self.model = UnetSkipConnectionBlock(down, up, block, attention=look, outermost=True, adds=adds)
         self.embedder = nn.Embedding(embedding_num, embedding_dim)
         if not is_residual:
             init_weights(self)

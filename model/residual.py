@@ -106,5 +106,5 @@ def residual_levels(form: Form) -> list[Level]:
         blocks = [ResidualBlock(width, form.norm_type, drop) for _ in range(BLOCKS_UP - 1)]
         down = nn.Sequential(*begin, ResidualBlock(width, form.norm_type, drop))
         up = WayUp(StyledBlock(width, form.norm_type, drop, form.embedding_dim), *blocks, *end)
-        levels.append((down, up))
+        levels.append(Level(down, up))
     return levels[::-1]

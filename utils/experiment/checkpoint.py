@@ -18,7 +18,8 @@ logger = logging.getLogger(__name__)
 
 NEWEST = 2  # steps that keep all that a training needs to go on from them
 PARTS = GENERATOR, DISCRIMINATOR, EMA_GENERATOR, DRAW, STATE = "net_G", "net_D", "net_G_EMA", "draw", "state"
-FILE_NAME = re.compile(r"([0-9]{1,18})_(?:(net_G|net_D|net_G_EMA|state)\.pth|draw\.json)")
+LATEST = "latest"  # in place of a step, in weights of a port
+FILE_NAME = re.compile(r"([0-9]{1,18}|latest)_(?:(net_G|net_D|net_G_EMA|state)\.pth|draw\.json)")
 
 
 def part_path(folder: Path, step: int, part: str) -> Path:
@@ -26,11 +27,32 @@ def part_path(folder: Path, step: int, part: str) -> Path:
     return folder / (f"{step}_{part}" + (".json" if part == DRAW else ".pth"))
 
 
+def found_path(folder: Path, step: int, part: str) -> Path:
+    """As `part_path`, to read: `latest_<part>.pth`, as a port names its last weights, is of the `unnumbered_step`."""
+    path, last = part_path(folder, step, part), unnumbered_path(folder, part)
+    return last if last.is_file() and not path.is_file() and step == unnumbered_step(folder) else path
+
+
+def unnumbered_path(folder: Path, part: str) -> Path:
+    """The file of a port's last weights, whose step is not told."""
+    return folder / part_path(Path(), 0, part).name.replace("0", LATEST, 1)
+
+
+def unnumbered_step(folder: Path) -> int:
+    """The step that a port's last weights count as: the one after the last that has a number."""
+    return 1 + max((step for part in (GENERATOR, EMA_GENERATOR) for step in _numbered(folder, part)), default=0)
+
+
 def steps_with(folder: Path, part: str) -> list[int]:
     """The steps, ascending, that have a file of this part."""
+    last = [unnumbered_step(folder)] if unnumbered_path(folder, part).is_file() else []
+    return sorted(_numbered(folder, part) + last)
+
+
+def _numbered(folder: Path, part: str) -> list[int]:
     files = (path for path in folder.glob(f"*_{part}.*") if path.is_file()) if folder.is_dir() else ()
     names = (FILE_NAME.fullmatch(path.name) for path in files)
-    return sorted(int(match[1]) for match in names if match and (match[2] or DRAW) == part)
+    return [int(match[1]) for match in names if match and match[1] != LATEST and (match[2] or DRAW) == part]
 
 
 def all_steps(folder: Path) -> list[int]:
@@ -45,8 +67,8 @@ def drawable_steps(folder: Path) -> list[int]:
 
 def drawable_path(folder: Path, step: int) -> Path:
     """The generator to draw with of one of the `drawable_steps`: the averaged one, or else the raw one."""
-    averaged = part_path(folder, step, EMA_GENERATOR)
-    return averaged if averaged.is_file() else part_path(folder, step, GENERATOR)
+    averaged = found_path(folder, step, EMA_GENERATOR)
+    return averaged if averaged.is_file() else found_path(folder, step, GENERATOR)
 
 
 def bytes_written(folder: Path) -> int:

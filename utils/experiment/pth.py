@@ -12,6 +12,7 @@ from typing import Any, BinaryIO
 import torch
 from torch import nn
 
+from model.architecture import translated
 from utils.errors import UserError, abbreviate, is_out_of_memory
 from utils.files import naming
 
@@ -22,6 +23,7 @@ LIKELY_FLAGS = (
     (".blur", "--g_blur or --d_blur"),
     ("running_", "--norm_type"),
     (".style.", "--generator"),
+    (".att.", "--attention"),
     (".up.", "--generator, --up_mode, --ngf or --image_size"),
     ("binary", "--image_size"),
 )
@@ -32,7 +34,10 @@ class MissingPart(UserError):
 
 
 def read_weights(path: Path) -> dict[str, torch.Tensor]:
-    """Read the state dict of a network; raises as `read_part` does, and for anything but tensors of numbers."""
+    """Read the state dict of a network, with the names of this program.
+
+    Raises as `read_part` does, and for anything but tensors of numbers.
+    """
     content = read_part(path)
     for key, value in content.items():
         if not is_plain_tensor(value):
@@ -40,7 +45,7 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
             raise UserError(
                 f"checkpoint {path} holds no weights, but {first}: {abbreviate(key, 80)} is no tensor of numbers"
             )
-    return content
+    return translated(content)
 
 
 def read_part(path: Path) -> dict[str, Any]:

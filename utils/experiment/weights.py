@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from model.architecture import discriminator_architecture, generator_architecture, likely_image_size
+from model.architecture import discriminator_architecture, generator_architecture, likely_image_size, settled
 from utils.errors import UserError
 from utils.experiment import checkpoint, pth
 from utils.experiment.config import Paths, read_config
@@ -117,7 +117,7 @@ class _Reader:
     def read(self, step: int, kind: str) -> Weights | None:
         """The generator of a kind; None when there is none, or, if lenient, none that can be read."""
         for part in KINDS[kind]:
-            path = checkpoint.part_path(self.folder, step, part)
+            path = checkpoint.found_path(self.folder, step, part)
             try:
                 found = Weights(step, KIND_OF[part], path, pth.read_weights(path))
                 self.check(found)
@@ -128,7 +128,7 @@ class _Reader:
                     raise
                 self.said.append(f"skipped: {error}")
                 continue
-            has_ema = checkpoint.part_path(self.folder, step, checkpoint.EMA_GENERATOR).is_file()
+            has_ema = checkpoint.found_path(self.folder, step, checkpoint.EMA_GENERATOR).is_file()
             if kind == "auto" and found.kind == "raw" and not has_ema:
                 self.said.append(f"step {step} has no EMA weights: using {path.name}")
             return found
@@ -172,20 +172,20 @@ def foreign_architecture(weights: Weights, image_size: int | None = None) -> dic
     """
     with naming_weights(weights.path):
         found = generator_architecture(weights.state_dict)
-    path = checkpoint.part_path(weights.path.parent, weights.step, checkpoint.DISCRIMINATOR)
+    path = checkpoint.found_path(weights.path.parent, weights.step, checkpoint.DISCRIMINATOR)
     if path.is_file():
         with naming_weights(path):
             found |= discriminator_architecture(pth.read_weights(path))
         if image_size not in (None, found["image_size"]):
             raise UserError(f"--image_size {image_size} contradicts {path}, which is for {found['image_size']}")
-        return found
+        return settled(found)
     found["image_size"] = image_size or likely_image_size(weights.state_dict)
     if not image_size:
         logger.info(
             f"there is no {path.name} to tell the image size: taking {found['image_size']}, "
             "--image_size chooses another"
         )
-    return found
+    return settled(found)
 
 
 @contextlib.contextmanager

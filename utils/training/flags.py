@@ -116,10 +116,10 @@ TRAIN: FlagTable = {
         Flag("embedding_dim", "width of a label's embedding", int, 128, kept=Kept.FIXED),
         Flag(
             "norm_type",
-            "normalisation: batch or instance",
+            "normalisation: batch, instance, or plain_instance, without weights",
             str,
             "batch",
-            choices=("batch", "instance"),
+            choices=("batch", "instance", "plain_instance"),
             kept=Kept.FIXED,
         ),
         Flag(
@@ -139,6 +139,13 @@ TRAIN: FlagTable = {
             True,
             kept=Kept.FIXED,
         ),
+        Flag(
+            "skip", "of zi2zi's levels: join by channels or by a sum", str, "concat", ("concat", "add"), kept=Kept.FIXED
+        ),
+        Flag(
+            "attention", "of zi2zi's levels, those with self-attention, from the outside: 3,4", str, "", kept=Kept.FIXED
+        ),
+        Flag("levels", "of zi2zi's U-Net; 0: down to 1 or 3 pixels", int, 0, kept=Kept.FIXED),
         Flag("dropout", "dropout in the generator's deep levels, 0 to 1 (default 0.1, zi2zi 0.5)", float, 0.1),
     ),
     "learning": (
@@ -275,6 +282,9 @@ class TrainOptions:
     g_blur: bool
     d_blur: bool
     deform: bool
+    skip: str
+    attention: str
+    levels: int
     dropout: float
     epoch: int | None
     max_steps: int | None

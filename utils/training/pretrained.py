@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 
 ARCHITECTURE = (
     *("image_size", "input_nc", "generator", "ngf", "ndf", "embedding_num", "embedding_dim"),
-    *("norm_type", "up_mode", "g_blur", "d_blur", "deform"),
+    *("norm_type", "up_mode", "g_blur", "d_blur", "deform", "skip", "attention", "levels"),
 )
 LABEL_ROWS = ("embedder.weight", "catagory.weight", "catagory.bias")  # tensors with a row for each label
 
@@ -95,7 +95,7 @@ def _companions(weights: Weights) -> Companions:
 
     def part(name: str) -> dict[str, torch.Tensor] | None:
         try:
-            return pth.read_weights(checkpoint.part_path(weights.path.parent, weights.step, name))
+            return pth.read_weights(checkpoint.found_path(weights.path.parent, weights.step, name))
         except pth.MissingPart:
             return None
 
@@ -146,7 +146,8 @@ def _read_file(path: Path) -> Read:
         example = checkpoint.part_path(Path(), 1000, checkpoint.EMA_GENERATOR)
         raise UserError(f"{path} is not named as a generator, such as {example}")
     root = path.parent.parent if path.parent.name == "checkpoint" else path.parent
-    weights = Weights(int(match[1]), KIND_OF[match[2]], path, pth.read_weights(path))
+    step = checkpoint.unnumbered_step(path.parent) if match[1] == checkpoint.LATEST else int(match[1])
+    weights = Weights(step, KIND_OF[match[2]], path, pth.read_weights(path))
     return read_config(Paths(root)), weights, _companions(weights)
 
 

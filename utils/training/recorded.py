@@ -18,6 +18,9 @@ BEFORE = {
     "generator": "zi2zi",
     "warp": 0.0,
     "deform": False,
+    "skip": "concat",
+    "attention": "",
+    "levels": 0,
     "early_stop": 0,
     "checkpoint_minutes": 0.0,
 }

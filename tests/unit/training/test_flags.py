@@ -70,7 +70,7 @@ TESTED_APART = {
     *("experiment_dir", "gpu_ids", "resume", "overwrite", "keep_checkpoints", "checkpoint_only_last"),
     *("num_workers", "max_minutes", "schedule", "dst_imgs", "data_dir", "fine_tune", "freeze_encoder"),
     *("compile", "early_stop", "recipe", "sharpness", "weight_bias", "checkpoint_minutes", "deterministic", "dry_run"),
-    *("all_sources", "generated"),
+    *("all_sources", "generated", "skip", "attention", "levels"),
 }
 INFER_FLAGS = {
     *(
