@@ -8,7 +8,7 @@ import pytest
 
 import infer
 import train
-from utils import font_export, prepare, specimen
+from utils import font_export, prepare, specimen, template
 from utils.cli import flags_in
 from utils.drawing.flags import DRAW
 from utils.fonts.flags import EXPORT
@@ -22,10 +22,11 @@ PARSERS = {
     "-m utils.prepare": prepare.build_parser(),
     "-m utils.font_export": font_export.build_parser(),
     "-m utils.specimen": specimen.build_parser(),
+    "-m utils.template": template.build_parser(),
 }
 
 
-TABLES = (TRAIN, DRAW, prepare.PACK, prepare.UNPACK, EXPORT, specimen.SPECIMEN)
+TABLES = (TRAIN, DRAW, prepare.PACK, prepare.UNPACK, EXPORT, specimen.SPECIMEN, template.TEMPLATE)
 # --help itself, and flags of earlier ports, of torchrun and pip, and of the studies.
 FOREIGN = {
     "--averages",

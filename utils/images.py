@@ -59,7 +59,7 @@ def read_image(content: bytes, channels: int = 1) -> Image.Image:
     formats = READABLE
     if HEIC_MARK.match(content):
         if not find_spec("pillow_heif"):
-            raise UserError("is HEIC: python -m pip install pillow-heif reads it")
+            raise UserError("is HEIC: python -m pip install -r utils/requirements/heic.txt")
         importlib.import_module("pillow_heif").register_heif_opener()
         formats = ("HEIF",)
     try:

@@ -1,6 +1,6 @@
 """Whether drawn glyphs can be read: an optional measure, by the recogniser that rapidocr brings along.
 
-The two packages it needs are an extra, installed by `python -m pip install rapidocr onnxruntime`.
+The two packages it needs are an extra: utils/requirements/legibility.txt.
 """
 
 import importlib
@@ -29,7 +29,7 @@ def glyph_reader() -> Reader:
     """
     spec = find_spec("rapidocr")
     if spec is None or spec.origin is None or not find_spec("onnxruntime"):
-        raise UserError("--legibility needs an extra: python -m pip install rapidocr onnxruntime")
+        raise UserError("--legibility needs an extra: python -m pip install -r utils/requirements/legibility.txt")
     onnxruntime: Any = importlib.import_module("onnxruntime")
     models = Path(spec.origin).parent / "models"
     found = sorted(models.glob("*_rec_*.onnx"))

@@ -45,8 +45,8 @@ DATA_FLAGS = {"--src_font", "--dst_font", "--dst_imgs", "--data_dir", "--charset
 
 def tiny_run(folder: Path, *flags: object) -> list[str]:
     """The flags of a tiny run in `folder`; a new one on the bundled fonts has few characters."""
-    has_data = DATA_FLAGS.intersection(flags) or any((folder / name).exists() for name in ("config.json", "data"))
-    few = [] if has_data else ["--charset", FEW]
+    is_begun = any((folder / "checkpoint").glob("*_state.pth"))
+    few = [] if DATA_FLAGS.intersection(flags) or is_begun or (folder / "data").exists() else ["--charset", FEW]
     return [*TINY_FLAGS, "--experiment_dir", *map(str, (folder, *few, *flags))]
 
 

@@ -15,6 +15,7 @@ import torch
 from PIL import Image
 
 import infer
+import train
 from model import UNetGenerator, Zi2ZiConfig
 from tests.helpers.fonts import boxes, make_font
 from tests.helpers.scripts import FEW, ROOT, assert_same, run_infer, run_train, script, states, strays, tiny_run
@@ -150,6 +151,34 @@ def test_of_older_steps_what_is_drawn_with_is_left(tmp_path, trained, capsys):
 def test_resuming_nothing_starts_at_step_0(tmp_path, capsys):
     assert run_train(tmp_path / "new", "--resume", "latest", "--max_steps", 1) == 0
     assert "starting at step 0" in capsys.readouterr().out
+
+
+def test_a_run_that_ended_before_its_first_checkpoint_begins_again_as_it_was(tmp_path, capsys):
+    """With flags left out, as a resumed run may leave them out: not on the bundled fonts, nor in other sizes."""
+    characters = "一二三四五六七八九十"
+    fonts = [make_font(tmp_path / f"{n}.ttf", boxes(characters, (n, 0, 900, 800)), f"Font {n}") for n in (1, 2)]
+    flags = ["--src_font", fonts[0], "--dst_font", fonts[1], "--no-g_blur", "--lr", "0.002", "--max_steps", 3]
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    assert run_train(whole, *flags) == 0
+    assert run_train(cut, *flags) == 0
+    shutil.rmtree(cut / "checkpoint")
+    capsys.readouterr()
+    assert train.main(["--experiment_dir", str(cut), "--gpu_ids", "-1", "--resume", "latest", "--no-g_blur"]) == 0
+    said = capsys.readouterr().out
+    assert "ended before its first checkpoint: it begins again, as config.json has it" in said
+    assert_same(states(whole, 3), states(cut, 3))
+    assert (whole / "losses.csv").read_text() == (cut / "losses.csv").read_text()
+    shutil.rmtree(cut / "checkpoint")
+    again = ["--experiment_dir", str(cut), "--gpu_ids", "-1", "--resume", "latest", "--ngf", "5", "--epoch", "1"]
+    assert train.main(again) == 0
+    config = json.loads((cut / "config.json").read_text("utf-8"))
+    assert (config["model"]["ngf"], config["training"]["max_steps"], config["model"]["lr"]) == (5, None, 0.002)
+    assert "Font 2" in config["data"]["labels"]
+    other = [*again, "--src_font", fonts[1], "--dst_font", fonts[0], "--charset", str(tmp_path / "few.txt")]
+    (tmp_path / "few.txt").write_text(characters[:6], "utf-8")
+    shutil.rmtree(cut / "checkpoint")
+    assert train.main([*other, "--image_size", "64", "--max_steps", "1"]) == 0
+    assert json.loads((cut / "config.json").read_text("utf-8"))["data"]["labels"] == ["Font 1"]
 
 
 @pytest.mark.parametrize(

@@ -6,15 +6,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from utils.cli import as_given
+from utils.cli import Kept, as_given
 from utils.errors import UserError
 from utils.experiment import checkpoint
 from utils.experiment.config import Paths, read_config
 from utils.experiment.tables import find_best
 from utils.experiment.weights import foreign_steps, weights_folder
 from utils.files import remove_stray, write_whole
+from utils.training.flags import FLAGS
 from utils.training.pretrained import Pretrained, read_pretrained
-from utils.training.recorded import check_recorded
+from utils.training.recorded import check_recorded, chosen_by_machine, replaced_lengths
 
 logger = logging.getLogger(__name__)
 
@@ -50,6 +51,29 @@ def find_origin(given: Mapping[str, Any], paths: Paths) -> Origin:
     if config:
         check_recorded(config["training"], str(paths.config))
     return Origin(steps, pretrained, config)
+
+
+def begun_before(given: Mapping[str, Any], paths: Paths) -> dict[str, Any]:
+    """The flags of a run that ended before its first checkpoint, as its config.json tells: `latest` begins it again.
+
+    None where there is no such run, or other data is named. Lengths are left out where one is given now.
+
+    Raises:
+        UserError: when config.json is damaged.
+    """
+    named = any(given.get(name) for name in ("src_font", "dst_font", "dst_imgs", "data_dir", "fine_tune"))
+    if given.get("resume") != "latest" or named or checkpoint.all_steps(paths.checkpoint) or foreign_steps(paths):
+        return {}
+    config = read_config(paths)
+    if config is None:
+        return {}
+    check_recorded(config["training"], str(paths.config))
+    values = {**config["training"], **config["model"]}
+    for name in (*chosen_by_machine(values), *replaced_lengths(given, values)):
+        del values[name]
+    kept = [name for name, flag in FLAGS.items() if flag.kept is not Kept.NOT]
+    logger.info(f"the run in {paths.root} ended before its first checkpoint: it begins again, as config.json has it")
+    return {name: values[name] for name in kept if values.get(name) is not None}
 
 
 def chosen_step(resume: str | None, paths: Paths) -> str | None:

@@ -34,7 +34,7 @@ from utils.training.options import (
 )
 from utils.training.pretrained import Pretrained
 from utils.training.recorded import changes_on_resume
-from utils.training.resume import Origin, clean, clear, find_origin, set_aside_later
+from utils.training.resume import Origin, begun_before, clean, clear, find_origin, set_aside_later
 from utils.training.state import check_parts
 from utils.training.trainer import Trainer
 
@@ -91,7 +91,8 @@ def make_plan(given: Mapping[str, Any], paths: Paths, device: torch.device, proc
     Raises:
         UserError: when the flags, or what lies in the experiment, don't allow it.
     """
-    given = with_implied(given)
+    asked = with_implied(given)
+    given = {**begun_before(asked, paths), **asked}
     origin = find_origin(given, paths)
     on_cuda, amp = device.type == "cuda", default_amp(device)
     choice = resolve_options(given, paths, origin.config, origin.architecture, on_cuda, amp)
@@ -100,7 +101,7 @@ def make_plan(given: Mapping[str, Any], paths: Paths, device: torch.device, proc
         raise UserError(f"--batch_size {options.batch_size} is shared by {processes} processes: make it a multiple")
     check_ways(device, options.amp, options.compile)
     lines = changes_on_resume(given, options, origin.config) if origin.config else [small_default_line(choice)]
-    log_lines([*lines, *idle_flags_lines(given, options), amp_line(options, device.type)])
+    log_lines([*lines, *idle_flags_lines(asked, options), amp_line(options, device.type)])
     if origin.config:
         moved_to = (given.get(name) for name in ("src_font", "dst_font", "dst_imgs", "data_dir"))
         data = data_from_config(origin.config["data"], *moved_to)

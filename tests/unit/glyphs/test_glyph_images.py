@@ -94,7 +94,7 @@ def test_photos_of_phones(tmp_path, monkeypatch):
     drawn().save(tmp_path / "heic" / "永.png")
     monkeypatch.setattr(image_files, "find_spec", lambda _: None)
     images = GlyphImages(str(tmp_path / "heic"))
-    assert images.dropped == {"一.heic": "is HEIC: python -m pip install pillow-heif reads it"}
+    assert images.dropped == {"一.heic": "is HEIC: python -m pip install -r utils/requirements/heic.txt"}
     monkeypatch.undo()
     heif = pytest.importorskip("pillow_heif")
     heif.from_pillow(drawn().convert("RGB")).save(tmp_path / "heic" / "一.heic", quality=95)

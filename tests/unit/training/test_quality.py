@@ -236,7 +236,7 @@ def test_legibility_is_the_share_that_is_read_right():
 def test_without_its_extra_legibility_is_one_line(trained, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("utils.legibility.find_spec", lambda name: None)
     assert run_infer(trained, "--legibility", "--infer_dir", tmp_path) == 2
-    assert "python -m pip install rapidocr onnxruntime" in capsys.readouterr().err
+    assert "python -m pip install -r utils/requirements/legibility.txt" in capsys.readouterr().err
 
 
 @pytest.mark.skipif(not (find_spec("rapidocr") and find_spec("onnxruntime")), reason="the extra is not installed")

@@ -1,0 +1,126 @@
+"""Pages to write your glyphs on, as a PDF to print; and the glyphs out of photos or scans of these pages.
+
+python -m utils.template --charset mine.txt --out template.pdf
+python -m utils.template --scan page1.jpg page2.jpg --out_dir hand
+"""
+
+import io
+import logging
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from utils.cli import Flag, FlagTable, Parser, run_script
+from utils.errors import UserError, abbreviate
+from utils.files import write_whole
+from utils.glyphs.charset import codepoint_name, read_charset
+from utils.glyphs.render import GlyphRenderer
+from utils.glyphs.writing_page import draw_page, left_out, page_forms, read_page
+from utils.images import read_image, save_image
+
+logger = logging.getLogger("utils.template")  # which is __main__ when it runs
+
+TEMPLATE: FlagTable = {
+    "pages to print": (
+        Flag("charset", "characters to write: charsets joined by +, or a text file"),
+        Flag("out", "PDF to write", str, "template.pdf"),
+        Flag("cell", "millimetres of a side of an em box, 12 to 60", float, 22.0),
+        Flag("src_font", "font of the small characters above the cells", str, "bundled:source.otf"),
+    ),
+    "pages that are written on": (
+        Flag("scan", "photos or scans of them", many=True),
+        Flag("out_dir", "folder for the glyphs, as --dst_imgs takes it", str, "hand"),
+        Flag("overwrite", "write glyphs anew that are there", bool, False),
+    ),
+}
+
+
+@dataclass(frozen=True)
+class TemplateOptions:
+    """The value of every flag."""
+
+    charset: str | None = None
+    out: str = "template.pdf"
+    cell: float = 22.0
+    src_font: str = "bundled:source.otf"
+    scan: list[str] | None = None
+    out_dir: str = "hand"
+    overwrite: bool = False
+
+
+def build_parser() -> Parser:
+    """The command line of the template."""
+    return Parser("utils.template", (__doc__ or "").split("\n\n")[0], TEMPLATE)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the template with `argv`; returns the exit code."""
+    return run_script(build_parser(), run, argv)
+
+
+def run(given: dict[str, Any]) -> int:
+    """Write the pages, or cut the glyphs out of photos; returns 1 when a page could not be read."""
+    options = TemplateOptions(**given)
+    if bool(options.charset) == bool(options.scan):
+        raise UserError("name the characters to write with --charset, or pages that are written on with --scan")
+    return cut(options) if options.scan else write_pages(options)
+
+
+def write_pages(options: TemplateOptions) -> int:
+    """Write the PDF."""
+    font = GlyphRenderer(options.src_font)
+    characters = read_charset(options.charset or "", font.covered)
+    forms = page_forms(characters, options.cell)
+    pages = [draw_page(form, font, len(forms)) for form in tqdm(forms, desc="drawing", unit="page", disable=None)]
+
+    content = io.BytesIO()
+    pages[0].save(content, "PDF", resolution=300, save_all=True, append_images=pages[1:])
+    write_whole(Path(options.out), content.getvalue())
+    logger.info(f"{options.out}: {len(characters)} cells on {len(forms)} pages, to be printed at their actual size")
+    return 0
+
+
+def cut(options: TemplateOptions) -> int:
+    """Cut the glyphs out of photos; a page that can't be read is named, the others are cut."""
+    folder, failed, total = Path(options.out_dir), 0, 0
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in tqdm(options.scan or [], desc="cutting", unit="page", disable=None):
+        try:
+            form, glyphs = read_page(as_grey(Path(name)))
+            written = dict(glyphs)
+        except UserError as error:
+            logger.error(f"{name} {error}")
+            failed += 1
+            continue
+        there = [c for c in written if (folder / f"{codepoint_name(c)}.png").exists() and not options.overwrite]
+        for character in written.keys() - there:
+            save_image(written[character], folder / f"{codepoint_name(character)}.png")
+        blank = left_out(form, list(written))
+        said = [f"{name}, page {form.number}: {len(written)} glyphs"]
+        said += [f"{len(there)} of them are there already (--overwrite writes them anew)"] if there else []
+        said += [f"{len(blank)} left blank: {abbreviate(blank, 12)}"] if blank else []
+        logger.info("; ".join(said))
+        total += len(written) - len(there)
+    logger.info(f"{total} glyphs are new in {folder}")
+    return 1 if failed else 0
+
+
+def as_grey(path: Path) -> np.ndarray:
+    """A photo as uint8 [H, W].
+
+    Raises:
+        UserError: when it can't be read; the message does not name the file.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"can't be read: {error.strerror}") from error
+    return np.asarray(read_image(content))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
