@@ -18,6 +18,7 @@ from utils.files import write_whole
 from utils.fonts.glyph import Box, OutlinedGlyph, compiled, glyph_name
 from utils.fonts.names import Names, latin
 from utils.fonts.os2 import find_languages, set_bits
+from utils.fonts.vertical import add_vertical_forms
 from utils.glyphs.font_file import em_bottom, os2_of, table
 
 MOST_GLYPHS = 65_535
@@ -76,11 +77,17 @@ def too_many(cubic: bool) -> str:
 
 
 def build_font(
-    path: Path, glyphs: Iterable[OutlinedGlyph], spaces: Mapping[str, int], names: Names, metrics: Metrics
+    path: Path,
+    glyphs: Iterable[OutlinedGlyph],
+    spaces: Mapping[str, int],
+    names: Names,
+    metrics: Metrics,
+    vertical: Mapping[str, str] | None = None,
 ) -> int:
     """Write a font of `glyphs`, with .notdef and the empty `spaces` (character to advance); returns their number.
 
-    The extension of `path` tells the kind of outlines: .otf cubic, .ttf quadratic.
+    The extension of `path` tells the kind of outlines: .otf cubic, .ttf quadratic. In vertical text characters are
+    replaced by others as `vertical` tells.
 
     Raises:
         UserError: when there are more glyphs than a font can hold.
@@ -107,6 +114,7 @@ def build_font(
     head = table(builder.font, "head")
     head.fontRevision = float(names.version)
     head.macStyle = (1 if names.is_bold() else 0) | (2 if names.is_italic() else 0)
+    add_vertical_forms(builder.font, vertical or {})
     save_font(builder.font, path)
     return len(collected.order)
 

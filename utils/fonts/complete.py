@@ -17,6 +17,7 @@ from utils.fonts.build import MOST_GLYPHS, save_font
 from utils.fonts.glyph import Box, OutlinedGlyph, charstring, compiled, glyph_name
 from utils.fonts.names import Names, rename
 from utils.fonts.os2 import extend_bits, find_languages
+from utils.fonts.vertical import add_vertical_forms
 from utils.glyphs.charset import unique
 from utils.glyphs.font_file import FontFile, em_bottom, table, unicode_cmap
 from utils.glyphs.generated import disregard_generated
@@ -126,12 +127,14 @@ def complete_font(
     glyphs: Iterable[OutlinedGlyph],
     names: Names | None = None,
     replaced: Collection[str] = (),
+    vertical: Mapping[str, str] | None = None,
 ) -> int:
     """Write `font`, fresh from `open_base`, with further glyphs at the end of its own; returns how many were added.
 
     Those of `replaced` characters take the place of the glyph that is there. Other glyphs, tables, features and
     instructions that are there stay; what counts glyphs counts the new ones too, and a signature, which would not be
-    true any more, is left out. With `names` the font gets another name.
+    true any more, is left out. With `names` the font gets another name. In vertical text characters are replaced by
+    others as `vertical` tells, beside what the font's features do.
 
     Raises:
         UserError: when there would be more glyphs than a font can hold.
@@ -143,6 +146,7 @@ def complete_font(
             raise UserError(f"a font holds at most {MOST_GLYPHS:,} glyphs, the base has {own:,} of its own")
         addition.add(glyph, cmap.get(ord(glyph.character)) if glyph.character in replaced else None)
     addition.finish()
+    add_vertical_forms(font, vertical or {})
     if names is not None:
         rename(font, names, find_languages(names.family, font.getBestCmap() or {}))
     if "DSIG" in font:

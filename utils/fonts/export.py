@@ -23,6 +23,7 @@ from utils.fonts.layout import Layout, find_layout
 from utils.fonts.names import Names, check_name, family_name, style_name
 from utils.fonts.spacing import SourceSpacing
 from utils.fonts.trace_cache import Traces, cores
+from utils.fonts.vertical import vertical_pairs
 from utils.glyphs.charset import codepoint_name, read_text, unique
 from utils.glyphs.generated import write_generated
 from utils.glyphs.spec import font_files
@@ -239,6 +240,7 @@ class Export:
             raise UserError(
                 f"none of the {len(self.images)} drawings has an outline: there is nothing to make a font of"
             )
+        vertical = self._vertical("".join(c for c in self.images if c not in traces.errors))
         glyphs: Iterable[OutlinedGlyph]
         glyphs = (self.layout.glyph(character, contours) for character, contours in traces)
         if self.filling is not None:
@@ -247,7 +249,7 @@ class Export:
             logger.info(f"{len(lent)} characters are lent by {self.filling.glyphs.name}: {self.filling.terms}")
         if self.base is not None:
             base = open_base(self.base.spec)  # fresh: no glyph of it has been looked at
-            count = complete_font(base, self.out, glyphs, self.names, self.base.generated)
+            count = complete_font(base, self.out, glyphs, self.names, self.base.generated, vertical)
             place = as_text(self.base.file.variation)
             at = f", a variable font, as it is at {place}" if place else ""
             anew = sum(c in self.base.generated for c in self.images)
@@ -255,7 +257,7 @@ class Export:
             own = len(base.getGlyphOrder()) - count
             logger.info(f"{self.out}: {count} glyphs added to the {own} of the base{at}{again}")
         else:
-            count = self._build(glyphs)
+            count = self._build(glyphs, vertical)
             logger.info(f"{self.out}: {len(traces)} drawn glyphs, {count} in all")
         overrun = "".join(self.layout.overrun)
         if overrun:
@@ -275,7 +277,19 @@ class Export:
             add_lent(self.folder / "coverage.json", font, self.filling.terms, lent)
         write_generated(self.out, entries | {c: self.origin.get(c, {}) for c in self.images})
 
-    def _build(self, glyphs: Iterable[OutlinedGlyph]) -> int:
+    def _vertical(self, drawn: str) -> dict[str, str]:
+        """Which characters get which form in vertical text; says which would need one that is not there."""
+        new = drawn + self.lent(drawn)
+        there = self.base.glyphs.covered() if self.base else ""
+        sources = [*self.layout.source.fonts, *([self.filling.glyphs] if self.filling else [])]
+        pairs, lacking = vertical_pairs(new, there, sources)
+        if pairs:
+            logger.info(f"{len(pairs)} marks of punctuation have another form in vertical text (vert)")
+        if lacking:
+            logger.info(f"left out in vertical text, since their vertical forms are not drawn: {abbreviate(lacking)}")
+        return pairs
+
+    def _build(self, glyphs: Iterable[OutlinedGlyph], vertical: Mapping[str, str]) -> int:
         """Write a new font, with the metrics of the source; returns the number of its glyphs."""
         spacing, names = self.layout.spacing, self.names
         if names is None or not isinstance(spacing, SourceSpacing):
@@ -289,7 +303,7 @@ class Export:
             for space in SPACES
             if space not in self.images
         }
-        return build_font(self.out, glyphs, spaces, names, metrics)
+        return build_font(self.out, glyphs, spaces, names, metrics, vertical)
 
 
 def make_ready(options: ExportOptions) -> Export:

@@ -31,6 +31,7 @@ class Layout:
     target: Placement  # of the target font's glyphs on the canvas
     units_per_em: int  # of the font that is made
     spacing: Spacing
+    source: GlyphRenderer  # what was drawn from
     vertical: Callable[[str], Vertical | None] = lambda _: None  # of a character; None where the em box tells
     rise: int = 0  # units that the baseline is higher in the target font's em than in that of the font that is made
     overrun: list[str] = field(default_factory=list)  # the characters so far whose ink is beyond their advance
@@ -87,12 +88,13 @@ def find_layout(src_font: str | None, label: Label, config: dict[str, Any] | Non
         own = recorded_em_box(record)
         if own is not None:
             rise, width = source.em_bottom - round(own[0] * units), round(own[1] * units)
-        return Layout(target, units, SourceSpacing(source, target, units, width), vertical_metrics(source), rise)
+        spacing = SourceSpacing(source, target, units, width)
+        return Layout(target, units, spacing, source, vertical_metrics(source), rise)
     units = table(base.font, "head").unitsPerEm
     spacing = BaseSpacing(base.font, base.glyphs, SourceSpacing(source, target, units))
     usual = usual_vertical(base.glyphs)
     rise = em_bottom(base.font) if "folder" in record else 0  # drawings have an em box alone, and no baseline
-    return Layout(target, units, spacing, lambda _: usual, rise)
+    return Layout(target, units, spacing, source, lambda _: usual, rise)
 
 
 def recorded_em_box(record: dict[str, Any]) -> tuple[float, float] | None:

@@ -53,6 +53,18 @@ def _in_ranges(*ranges: tuple[int, int]) -> str:
     return "".join(chr(code) for first, last in ranges for code in range(first, last + 1) if is_drawable(chr(code)))
 
 
+def _vertical_forms() -> dict[str, str]:
+    found: dict[str, str] = {}
+    for code in (*range(0xFE10, 0xFE20), *range(0xFE30, 0xFE50)):  # Vertical Forms, CJK Compatibility Forms
+        kind, _, plain = unicodedata.decomposition(chr(code)).partition(" ")
+        if kind == "<vertical>":
+            point = int(plain, 16)
+            found.setdefault(chr(point + _FULL_WIDTH if point < 0x80 else point), chr(code))
+    return found
+
+
+_FULL_WIDTH = 0xFEE0  # from an ASCII character to its full-width form
+VERTICAL_FORMS = _vertical_forms()  # of marks of punctuation, as Unicode pairs them: 、 and its form in vertical text
 _PUNCTUATION = (
     *((0x00B7, 0x00B7), (0x2013, 0x2014), (0x2018, 0x2019), (0x201C, 0x201D), (0x2025, 0x2027), (0x203B, 0x203B)),
     *((0x3001, 0x3003), (0x3008, 0x3011), (0x3014, 0x301F), (0x30FB, 0x30FB)),
@@ -85,7 +97,10 @@ NAMED: dict[str, tuple[str, Callable[[], str]]] = {
         "KS X 1001, 2,350 Korean syllables and 4,888 hanja",
         lambda: _decode("euc_kr", [*range(0xB0, 0xC9), *range(0xCA, 0xFE)], _EUC_TRAILS),
     ),
-    "punctuation": ("punctuation of Chinese text, full-width", lambda: _in_ranges(*_PUNCTUATION)),
+    "punctuation": (
+        "punctuation of Chinese text, full-width, and its vertical forms",
+        lambda: _in_ranges(*_PUNCTUATION) + "".join(VERTICAL_FORMS.values()),
+    ),
     "bopomofo": ("bopomofo and its tone marks", lambda: _in_ranges(*_BOPOMOFO)),
     "kana": ("hiragana and katakana", lambda: _in_ranges(*_KANA)),
     "latin": ("ASCII and Latin-1", lambda: _in_ranges(*_LATIN)),

@@ -173,7 +173,7 @@ def test_a_placed_glyph_sits_where_a_drawn_one_would(tmp_path):
     drawn[256 - box[3] : 256 - box[1], box[0] : box[2]] = 0
     (tmp_path / "in").mkdir()
     save_image(drawn, tmp_path / "in" / "字.png")
-    frame = Layout(placement, 1000, SourceSpacing(data.source, placement, 1000))
+    frame = Layout(placement, 1000, SourceSpacing(data.source, placement, 1000), data.source)
     glyph = frame.glyph("字", trace_cache.trace_image((tmp_path / "in" / "字.png").read_bytes(), 0.2, frame.lattice))
     assert glyph.bounds() == pytest.approx((250, 150, 650, 550), abs=3)
 
