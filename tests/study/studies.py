@@ -165,6 +165,8 @@ def generators() -> dict[str, Variant]:
         "residual, warp 1": changed(residual, {"deform": False}, warp=1.0),
         "residual, deform": residual,
         "residual, deform, without blur": changed(residual, {"g_blur": False}),
+        "residual, deform, foretold 0.25": changed(residual, foretold=0.25),
+        "residual, deform, foretold 0.5": changed(residual, foretold=0.5),
         "residual, deform, warp 0.5": changed(residual, warp=0.5),
         "residual, deform, warp 1": changed(residual, warp=1.0),
     }

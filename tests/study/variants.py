@@ -35,6 +35,7 @@ class Variant:
     scale: tuple[float, float] | None = None  # another range of the augmentation's scale
     shift: float | None = None  # and of its shift
     warp: float = 0.0  # or how far glyphs are stretched, sheared and turned
+    foretold: float = 0.0  # share of the glyphs that are drawn from where the strokes are found, not where they are
     mixed: float = 0.0  # share of the pairs of which a part is that of another pair, in source and target alike
 
 
@@ -112,6 +113,16 @@ class VariantModel(Zi2ZiModel):
         self.optimizer_G.step()
         self.ema.update()
         return {name: term.detach() for name, term in terms.items()}
+
+    def forward(self, batch: Batch) -> tuple[Tensor, ...]:
+        """As in training, with the deformations that the variant has the levels see."""
+        known = batch.deformation
+        if known is None or not self.variant.foretold:
+            return super().forward(batch)
+        with torch.no_grad():
+            found = self.netG.deformer(batch.source, self.netG.embedder(batch.label)).to(known.dtype)
+        chosen = torch.rand(len(known), 1, 1, 1) < self.variant.foretold
+        return super().forward(batch._replace(deformation=torch.where(chosen, found, known)))
 
     def _update_D(self, batch: Batch, fake: Tensor) -> Tensor | None:
         """D's step; in one stage also G's adversarial gradient with respect to `fake`."""
