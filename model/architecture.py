@@ -42,7 +42,7 @@ def translated(state: Mapping[str, Any]) -> dict[str, Any]:
         if not all(isinstance(part, torch.Tensor) and part.is_floating_point() for part in parts):
             continue
         weight, left, right = (part.float() for part in parts if part is not None)
-        if left.numel() * right.numel() != weight.numel() or not weight.numel():
+        if not weight.numel() or (left.numel(), left.numel() * right.numel()) != (weight.shape[0], weight.numel()):
             continue
         found[stem] = weight / torch.dot(left.flatten(), weight.flatten(1) @ right.flatten())
         for part in ("orig", "u", "v"):
@@ -107,9 +107,15 @@ def levels_of(generator: Mapping[str, Any]) -> int:
 
 
 def settled(architecture: Mapping[str, Any]) -> dict[str, Any]:
-    """An architecture whose image size is known: as many levels as that has anyway are none to be named."""
-    levels = architecture.get("levels", 0)
-    return {**architecture, **({"levels": 0} if levels == num_downs(architecture["image_size"]) else {})}
+    """An architecture whose image size is known: as many levels as that has anyway are none to be named.
+
+    Raises:
+        ValueError: when the image size is none, or has fewer levels.
+    """
+    levels, most = architecture.get("levels", 0), num_downs(architecture["image_size"])
+    if levels > most:
+        raise ValueError(f"it has {levels} levels, an image size of {architecture['image_size']} allows {most}")
+    return {**architecture, **({"levels": 0} if levels == most else {})}
 
 
 def up_mode(last: Any, input_nc: int) -> str:

@@ -80,6 +80,8 @@ class FontData(PairData):
         """
         source = FontSeries(src_font)
         fonts = [GlyphRenderer(spec) for spec in dst_fonts]
+        if split.generated and len(fonts) > 1:
+            raise UserError("--generated tells of one font: with several --dst_font let each have its file beside it")
         known = [(font, disregard_generated(font, split.generated)) for font in fonts]
         notes = tuple(generated_line(font, found) for font, found in known if found is not None)
         targets: list[Target] = [*fonts, *map(GlyphImages, dst_imgs)]

@@ -45,8 +45,9 @@ def unnumbered_step(folder: Path) -> int:
 
 def steps_with(folder: Path, part: str) -> list[int]:
     """The steps, ascending, that have a file of this part."""
-    last = [unnumbered_step(folder)] if unnumbered_path(folder, part).is_file() else []
-    return sorted(_numbered(folder, part) + last)
+    gone_on = bool(_numbered(folder, STATE))  # a run has started from it
+    is_there = unnumbered_path(folder, part).is_file() and not gone_on
+    return sorted(_numbered(folder, part) + ([unnumbered_step(folder)] if is_there else []))
 
 
 def _numbered(folder: Path, part: str) -> list[int]:
@@ -73,7 +74,7 @@ def drawable_path(folder: Path, step: int) -> Path:
 
 def bytes_written(folder: Path) -> int:
     """How much room the checkpoints in a folder take."""
-    return sum(part_path(folder, step, part).stat().st_size for part in PARTS for step in steps_with(folder, part))
+    return sum(found_path(folder, step, part).stat().st_size for part in PARTS for step in steps_with(folder, part))
 
 
 def save_checkpoint(folder: Path, step: int, parts: Mapping[str, Mapping[str, Any]]) -> None:

@@ -178,14 +178,19 @@ def foreign_architecture(weights: Weights, image_size: int | None = None) -> dic
             found |= discriminator_architecture(pth.read_weights(path))
         if image_size not in (None, found["image_size"]):
             raise UserError(f"--image_size {image_size} contradicts {path}, which is for {found['image_size']}")
-        return settled(found)
+        return _settled(found, weights.path)
     found["image_size"] = image_size or likely_image_size(weights.state_dict)
     if not image_size:
         logger.info(
             f"there is no {path.name} to tell the image size: taking {found['image_size']}, "
             "--image_size chooses another"
         )
-    return settled(found)
+    return _settled(found, weights.path)
+
+
+def _settled(found: dict[str, Any], path: Path) -> dict[str, Any]:
+    with naming_weights(path):
+        return settled(found)
 
 
 @contextlib.contextmanager

@@ -142,9 +142,10 @@ def complete_font(
     own = len(font.getGlyphOrder())
     addition, cmap = _Addition(font), font.getBestCmap() or {}
     for glyph in glyphs:
-        if len(addition.order) >= MOST_GLYPHS:
+        place = cmap.get(ord(glyph.character)) if glyph.character in replaced else None
+        if place is None and len(addition.order) >= MOST_GLYPHS:
             raise UserError(f"a font holds at most {MOST_GLYPHS:,} glyphs, the base has {own:,} of its own")
-        addition.add(glyph, cmap.get(ord(glyph.character)) if glyph.character in replaced else None)
+        addition.add(glyph, place)
     addition.finish()
     add_vertical_forms(font, vertical or {})
     if names is not None:

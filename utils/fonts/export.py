@@ -212,7 +212,7 @@ class Export:
             raise UserError(
                 f"--base {self.base.spec} has all {len(characters)} characters already: there is nothing to add"
             )
-        check_room(self.base.font, len(missing) + lent)
+        check_room(self.base.font, sum(c not in self.base.generated for c in missing) + lent)
         return missing
 
     def lent(self, characters: str) -> str:
@@ -240,19 +240,21 @@ class Export:
             raise UserError(
                 f"none of the {len(self.images)} drawings has an outline: there is nothing to make a font of"
             )
-        vertical = self._vertical("".join(c for c in self.images if c not in traces.errors))
+        drawn = "".join(c for c in self.images if c not in traces.errors)
+        vertical = self._vertical(drawn)
         glyphs: Iterable[OutlinedGlyph]
         glyphs = (self.layout.glyph(character, contours) for character, contours in traces)
         if self.filling is not None:
-            lent = self.lent("".join(self.images))
+            lent = self.lent(drawn)
             glyphs = chain(glyphs, self.filling.lent(lent, self.layout.units_per_em))
-            logger.info(f"{len(lent)} characters are lent by {self.filling.glyphs.name}: {self.filling.terms}")
+            terms = abbreviate(self.filling.terms, 300)
+            logger.info(f"{len(lent)} characters are lent by {self.filling.glyphs.name}: {terms}")
         if self.base is not None:
             base = open_base(self.base.spec)  # fresh: no glyph of it has been looked at
             count = complete_font(base, self.out, glyphs, self.names, self.base.generated, vertical)
             place = as_text(self.base.file.variation)
             at = f", a variable font, as it is at {place}" if place else ""
-            anew = sum(c in self.base.generated for c in self.images)
+            anew = sum(c in self.base.generated for c in drawn)
             again = f"; {anew} that had been generated before are made anew" if anew else ""
             own = len(base.getGlyphOrder()) - count
             logger.info(f"{self.out}: {count} glyphs added to the {own} of the base{at}{again}")
@@ -264,18 +266,18 @@ class Export:
             logger.info(f"the ink of {len(overrun)} glyphs reaches beyond their advance: {abbreviate(overrun)}")
         if self.names is not None and self.names.is_derived:
             logger.info(f"the font's name in English is {self.names.english_family}: --font_name_en gives it another")
-        self._tell_origins()
+        self._tell_origins(drawn)
         traces.remove()
         return 1 if traces.errors else 0
 
-    def _tell_origins(self) -> None:
+    def _tell_origins(self, drawn: str) -> None:
         """Write which glyphs of the font were generated, or lent, those that the base had before among them."""
         entries: dict[str, Mapping[str, Any]] = dict(self.base.generated if self.base else {})
         if self.filling is not None:
-            lent, font = self.lent("".join(self.images)), self.filling.glyphs.name
+            lent, font = self.lent(drawn), self.filling.glyphs.name
             entries |= {character: {"font": font} for character in lent}
             add_lent(self.folder / "coverage.json", font, self.filling.terms, lent)
-        write_generated(self.out, entries | {c: self.origin.get(c, {}) for c in self.images})
+        write_generated(self.out, entries | {c: self.origin.get(c, {}) for c in drawn})
 
     def _vertical(self, drawn: str) -> dict[str, str]:
         """Which characters get which form in vertical text; says which would need one that is not there."""

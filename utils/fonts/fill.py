@@ -33,7 +33,9 @@ class Filling:
         self.spec = spec
         self.file: FontFile = one_font_file(spec, "--fill")
         self.glyphs = GlyphRenderer(spec)
-        offered = self.glyphs.covered()
+        with self.file.open_as_it_is() as font:
+            named = unicode_cmap(font) or {}  # FreeType makes up a cmap where there is none
+        offered = "".join(c for c in self.glyphs.covered() if ord(c) in named)
         wanted = None if charset is None else set(read_charset(charset, self.glyphs.covered))
         self.offered = "".join(c for c in offered if wanted is None or c in wanted)
         if not self.offered:
@@ -45,8 +47,8 @@ class Filling:
     def terms(self) -> str:
         """What the font says of its copyright and licence, in one line."""
         with self.file.open_as_it_is() as font:
-            names = table(font, "name")
-            found = (names.getDebugName(number) for number in (COPYRIGHT, LICENCE, LICENCE_URL))
+            names: Any = font.get("name")
+            found = [names.getDebugName(number) for number in (COPYRIGHT, LICENCE, LICENCE_URL)] if names else []
             return "; ".join(" ".join(text.split()) for text in found if text) or "it says nothing of its licence"
 
     def lent(self, characters: str, units_per_em: int) -> Iterator[OutlinedGlyph]:

@@ -116,10 +116,13 @@ def vertical_metrics(glyphs: GlyphRenderer) -> Callable[[str], Vertical | None]:
     def vertical(character: str) -> Vertical | None:
         font = glyphs.font_of(character)
         height_and_top = next(filter(None, (_vertical(character, *found, font) for found in tables[font])), None)
-        if height_and_top is None:
+        if height_and_top is None or font is glyphs.fonts[0]:
             return height_and_top
-        scale = glyphs.placement.units_per_em / font.placement.units_per_em
-        return round(height_and_top[0] * scale), round(height_and_top[1] * scale)
+        # On the canvas a further font is moved and scaled as its ink is.
+        (height, top), own, first = height_and_top, font.placement, glyphs.placement
+        top = top / own.units_per_em * own.em + own.y
+        scale = first.units_per_em / own.units_per_em
+        return round(height * scale), round((top - first.y) / first.em * first.units_per_em)
 
     return vertical
 

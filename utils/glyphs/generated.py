@@ -1,10 +1,13 @@
 """Which glyphs of a font were generated, and which of these have been changed by hand since.
 
-Beside a font that is made lies `<name>.generated.json`: its generated characters, each with a digest of its outline.
-A glyph whose outline still is that one is not the designer's, and counts as lacking; one that was corrected is.
+Beside a font that is made lies `<name>.generated.json`: its generated characters, each with a digest of its outline;
+of fonts that differ in their extension alone, those of all. A glyph whose outline still is that one is not the
+designer's, and counts as lacking; one that was corrected is.
 """
 
+import contextlib
 import hashlib
+import itertools
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -42,11 +45,12 @@ def find_generated(font: GlyphRenderer, file: str | None = None) -> Generated | 
         if file:
             raise UserError(f"--generated {file}: no such file")
         return None
-    entries = _read(path)
-    there = [c for c in entries if font.covers(c)]
-    same = {c for c in there if outline_digest(font.outline(c)) == entries[c]["outline"]}
+    known = _read(path)
+    there = [c for c in known if font.covers(c)]
+    digests = {c: outline_digest(font.outline(c)) for c in there}
+    same = {c: known[c][digest] for c, digest in digests.items() if digest in known[c]}
     unchanged, edited = ("".join(c for c in there if (c in same) == wanted) for wanted in (True, False))
-    return Generated(unchanged, edited, {c: entries[c] for c in unchanged})
+    return Generated(unchanged, edited, same)
 
 
 def disregard_generated(font: GlyphRenderer, file: str | None = None) -> Generated | None:
@@ -74,20 +78,30 @@ def write_generated(font: Path, entries: Mapping[str, Mapping[str, Any]]) -> Non
         for c in sorted(entries)
         if drawn.covers(c)
     ]
-    write_json(generated_path(font), {"font": font.name, "characters": known})
+    path = generated_path(font)
+    there = {name: items for name, items in _sections(path).items() if path.with_name(name).is_file()}
+    others = {name: items for name, items in there.items() if name != font.name}
+    write_json(path, {"font": font.name, "characters": known, **({"others": others} if others else {})})
 
 
-def _read(path: Path) -> dict[str, dict[str, Any]]:
+def _sections(path: Path) -> dict[str, list]:
+    """What a file tells of each font, by the font's name; nothing where it can't be read."""
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
+        content = json.loads(path.read_text("utf-8"))
+        return {**content.get("others", {}), content["font"]: content["characters"]}
+    return {}
+
+
+def _read(path: Path) -> dict[str, dict[str, dict[str, Any]]]:
+    """What a file tells of each character, by the digests of its outlines."""
     try:
-        items = json.loads(path.read_text("utf-8"))["characters"]
-        known = {}
-        for item in items:
-            character, outline = chr(int(item["codepoint"][2:], 16)), item["outline"]
-            known[character] = {
-                "outline": str(outline),
-                **{key: item[key] for key in ("step", "experiment", "font") if key in item},
-            }
-    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
+        content = json.loads(path.read_text("utf-8"))
+        known: dict[str, dict[str, dict[str, Any]]] = {}
+        for item in itertools.chain(*content.get("others", {}).values(), content["characters"]):
+            character = chr(int(item["codepoint"][2:], 16))
+            entry = {key: item[key] for key in ("step", "experiment", "font") if key in item}
+            known.setdefault(character, {})[str(item["outline"])] = entry
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise UserError(f"{path} can't be read: {abbreviate(str(error), 100)}") from error
     return known
 

@@ -71,7 +71,7 @@ class GlyphRenderer:
         try:
             if not all(font.face.is_scalable for font in self._fonts):
                 raise UserError(f"font {spec} has bitmaps only, no outlines")
-            self.placement = placement or self._em_placement()
+            self.placement = placement or self.em_placement()
         except UserError:
             raise
         # Neither FreeType's binding nor fontTools documents a closed set of errors for damaged files.
@@ -173,7 +173,8 @@ class GlyphRenderer:
             return None
         return None if face is None else face.glyph.advance.x
 
-    def _em_placement(self) -> Placement:
+    def em_placement(self) -> Placement:
+        """The font's em box in the middle of the canvas."""
         units = [font.face.units_per_EM for font in self._fonts]
         if units[0] < 16:
             raise UserError(f"font {self.spec} has {units[0]} units per em: at least 16 are needed")

@@ -43,11 +43,15 @@ class FontSeries(GlyphRenderer):
 
     def _match(self) -> None:
         """Place the further fonts beside the first."""
-        if len(self.fonts) == 1:
-            return
-        frame = median_frame(some_ink_boxes(self.fonts[0]))
-        for font in self.fonts[1:]:
-            font.placement = place_in_frame(font, some_ideographs(font.covered()), frame)
+        first, *further = self.fonts
+        for font in further:
+            own, known = ideographs(font), ideographs(first)
+            if not (own and known):  # what both have is as large in one as in the other; with nothing, the em tells
+                own = known = "".join(filter(first.covers, font.covered()))
+            boxes = [box for box in map(first.ink_box, some(known)) if box is not None]
+            font.placement = font.em_placement()
+            if boxes:
+                font.placement = place_in_frame(font, some(own), median_frame(boxes))
 
     def font_of(self, character: str) -> GlyphRenderer:
         return next((font for font in self.fonts if font.covers(character)), self.fonts[0])
@@ -70,6 +74,10 @@ class FontSeries(GlyphRenderer):
 
     def render(self, character: str, image_size: int, move: Movement | None = None) -> np.ndarray:
         return self.font_of(character).render(character, image_size, move)
+
+    @property
+    def ideograph_advance(self) -> int | None:
+        return self.fonts[0].ideograph_advance
 
     @property
     def title(self) -> str:
@@ -104,12 +112,11 @@ def by_font(files: Sequence[FontFile], spec: str) -> list[list[FontFile]]:
     return list(fonts.values())
 
 
-def some_ink_boxes(font: GlyphRenderer) -> list[Box]:
-    """The ink boxes of some ideographs of a font."""
-    return [box for box in map(font.ink_box, some_ideographs(font.covered())) if box is not None]
+def ideographs(font: GlyphRenderer) -> str:
+    """The ideographs that a font covers."""
+    return "".join(c for c in font.covered() if is_han(ord(c)))
 
 
-def some_ideographs(characters: str) -> str:
-    """Up to MEASURED of the ideographs among `characters`, evenly spread; where there are none, of all."""
-    known = [c for c in characters if is_han(ord(c))] or list(characters)
-    return "".join(known[:: max(1, -(-len(known) // MEASURED))])
+def some(characters: str) -> str:
+    """Up to MEASURED of them, evenly spread."""
+    return characters[:: max(1, -(-len(characters) // MEASURED))]

@@ -12,6 +12,7 @@ with the longest path counts. A drive letter is part of the path.
 """
 
 import glob
+import re
 from pathlib import Path
 
 from utils.errors import UserError
@@ -21,6 +22,7 @@ from utils.glyphs.variation import find_variation
 
 BUNDLED = Path(__file__).parent.parent / "samples"
 PREFIX = "bundled:"
+BUNDLED_NAME = re.compile(r"bundled:([\w.-]+)((?:#.*)?)")
 
 
 def font_files(spec: str) -> list[FontFile]:
@@ -77,13 +79,18 @@ def _at(file: FontFile, place: str, name: str) -> FontFile:
 
 def _without_place(name: str) -> list[FontFile]:
     if name.startswith(PREFIX):
-        return _bundled(name)
+        match = BUNDLED_NAME.fullmatch(name)
+        if match is None:  # a place or another font comes after it
+            return []
+        if not (BUNDLED / match[1]).is_file():
+            raise UserError(f"font {name}: no such font is bundled")
+        name = f"{BUNDLED / match[1]}{match[2]}"
     if Path(name).is_file():
         return [FontFile(Path(name))]
     stem, _, index = name.rpartition("#")
     if stem and Path(stem).is_file():
         if not (index.isascii() and index.isdigit()):
-            if ":" in index:  # a place comes after it
+            if set(index) & set("+:"):  # a place or another font comes after it
                 return []
             raise UserError(f"font {name}: '{index}' after # is not the number of a font in the collection")
         return [FontFile(Path(stem), int(index))]
@@ -91,12 +98,3 @@ def _without_place(name: str) -> list[FontFile]:
         found = sorted(glob.glob(name.replace("[", "[[]")))  # noqa: PTH207
         return [FontFile(Path(path)) for path in found if Path(path).is_file()]
     return []
-
-
-def _bundled(name: str) -> list[FontFile]:
-    path = BUNDLED / Path(name.removeprefix(PREFIX)).name
-    if path.is_file():
-        return [FontFile(path)]
-    if ":" in name.removeprefix(PREFIX):  # a place comes after it
-        return []
-    raise UserError(f"font {name}: no such font is bundled")

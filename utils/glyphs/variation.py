@@ -13,6 +13,7 @@ from utils.errors import UserError, abbreviate
 Variation = tuple[tuple[str, float], ...]  # axes and their values, in the order of the font; the others stand as ever
 SETTING = re.compile(r"([A-Za-z][A-Za-z0-9]{3})=(-?[0-9]+(?:\.[0-9]+)?)")
 OTHERS = ("glyf", "loca", "gvar", "cvar", "CFF2", "GSUB", "GPOS", "GDEF", "BASE", "COLR")  # what metrics don't need
+OF_ADVANCES = ("glyf", "loca", "gvar")
 
 
 class Axis(NamedTuple):
@@ -90,7 +91,8 @@ def with_metrics_of(font: TTFont, variation: Variation) -> TTFont:
     That takes no time, while all the outlines of a Chinese font take half a minute.
     """
     for tag in OTHERS:
-        if tag in font:
+        needed = tag in OF_ADVANCES and "HVAR" not in font  # then the outlines' own variation tells the advances
+        if tag in font and not needed:
             del font[tag]
     return _instantiated(font, variation)
 

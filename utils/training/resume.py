@@ -71,6 +71,8 @@ def begun_before(given: Mapping[str, Any], paths: Paths) -> dict[str, Any]:
     values = {**config["training"], **config["model"]}
     for name in (*chosen_by_machine(values), *replaced_lengths(given, values)):
         del values[name]
+    if "lr" in given and values.get("lr_D") == values.get("lr"):  # it was left out, so it goes where --lr goes
+        values.pop("lr_D", None)
     kept = [name for name, flag in FLAGS.items() if flag.kept is not Kept.NOT]
     logger.info(f"the run in {paths.root} ended before its first checkpoint: it begins again, as config.json has it")
     return {name: values[name] for name in kept if values.get(name) is not None}

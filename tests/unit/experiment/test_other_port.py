@@ -10,7 +10,13 @@ from PIL import Image
 
 import train
 from model import UNetGenerator, Zi2ZiConfig
-from model.architecture import discriminator_architecture, generator_architecture, likely_image_size, settled
+from model.architecture import (
+    discriminator_architecture,
+    generator_architecture,
+    likely_image_size,
+    settled,
+    translated,
+)
 from model.discriminator import Discriminator
 from tests.helpers.fonts import boxes, make_font
 from tests.helpers.scripts import run_infer, run_train
@@ -123,3 +129,31 @@ def test_such_networks_can_be_trained_from_nothing_too(tmp_path, changes):
 def test_what_does_not_go_together_is_refused(tmp_path, capsys, flags, words):
     assert run_train(tmp_path / "run", *flags, "--max_steps", 1) == 2
     assert words in capsys.readouterr().err
+
+
+def test_a_run_goes_on_from_a_last_checkpoint_in_its_folder(tmp_path, capsys):
+    characters, run = "一二三四五六", tmp_path / "run"
+    (run / "checkpoint").mkdir(parents=True)
+    for part in "GD":
+        shutil.copy(PORT / f"256_net_{part}.pth", run / "checkpoint" / f"latest_net_{part}.pth")
+    fonts = [make_font(tmp_path / f"{n}.ttf", boxes(characters, (50 * n, 0, 900, 800)), f"Font {n}") for n in (1, 2)]
+    flags = ["--src_font", fonts[0], "--dst_font", fonts[1], "--resume", "latest", "--batch_size", 1]
+    assert train_in_its_sizes(run, *flags, "--max_steps", 3) == 0, capsys.readouterr().err
+    assert train_in_its_sizes(run, "--resume", "latest", "--max_steps", 4) == 0
+    assert "resuming from step 3" in capsys.readouterr().out
+    assert run_infer(run, "--src_txt", "一") == 0
+    assert "is skipped" not in capsys.readouterr().out
+
+
+def test_a_size_that_has_fewer_levels_is_refused(port, capsys):
+    (port / "latest_net_D.pth").unlink()
+    for size, words in ((128, "it has 8 levels, an image size of 128 allows 7"), (100, "image_size 100")):
+        flags = ["--src_txt", "國", "--src_font", "bundled:source.otf", "--image_size", size]
+        assert run_infer(port, *flags) == 2
+        assert words in capsys.readouterr().err
+
+
+def test_a_damaged_spectral_norm_is_left_as_it_is():
+    shapes = {"orig": (4, 6), "u": (6,), "v": (4,)}
+    state = {f"model.0.weight_{part}": torch.ones(shape) for part, shape in shapes.items()}
+    assert translated(state).keys() == state.keys()

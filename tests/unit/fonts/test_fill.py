@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 from fontTools.ttLib import TTFont
+from PIL import Image
 
 from tests.helpers.exports import TARGET, export, pictures, refused, sanitize, some
 from tests.helpers.fonts import boxes, make_font
@@ -77,3 +78,24 @@ def test_mistakes_are_one_line(lender, tmp_path, capsys):
     refused(
         "is a font that this one is made from", capsys, lender.with_suffix(lender.suffix), drawings, "--fill", lender
     )
+
+
+def test_a_drawing_without_an_outline_is_lent_and_fonts_that_say_nothing_lend(tmp_path, capsys):
+    first, second = some(TARGET, 2)
+    drawings = pictures(tmp_path / "drawn", TARGET, first)
+    Image.new("L", (64, 64), 255).save(drawings / f"U+{ord(second):04X}.png")
+    with TTFont(make_font(tmp_path / "lender.ttf", boxes(second + "，"), "Lender")) as font:
+        del font["name"]
+        font.save(tmp_path / "lender.ttf")
+    out = tmp_path / "New.ttf"
+    assert export(out, drawings, "--fill", tmp_path / "lender.ttf") == 1
+    assert "2 characters are lent by lender: it says nothing of its licence" in capsys.readouterr().out
+    assert set(GlyphRenderer(str(out)).covered()) == set(first + second + "，")
+
+
+def test_a_font_that_does_not_tell_its_characters_lends_none(tmp_path, capsys):
+    with TTFont(make_font(tmp_path / "lender.ttf", boxes("一二"), "Lender")) as font:
+        font["cmap"].tables = []
+        font.save(tmp_path / "lender.ttf")
+    drawings = pictures(tmp_path / "drawn", TARGET, some(TARGET, 1))
+    refused("lender.ttf", capsys, tmp_path / "New.ttf", drawings, "--fill", tmp_path / "lender.ttf")

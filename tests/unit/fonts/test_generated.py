@@ -124,6 +124,22 @@ def test_a_training_learns_corrections_and_no_generated_glyphs(made, tmp_path, c
     assert json.loads((other / "config.json").read_text("utf-8"))["data"]["train"] == data["train"]
 
 
+def test_two_fonts_of_one_name_keep_what_was_generated_in_each(tmp_path):
+    drawings = pictures(tmp_path / "drawn", TARGET, some(TARGET, 10), 64)
+    fonts = [tmp_path / "My.otf", tmp_path / "My.ttf"]
+    for font in fonts:
+        assert export(font, drawings) == 0
+    for font in fonts:
+        assert len(find_generated(GlyphRenderer(str(font))).unchanged) == 10
+
+
+def test_a_named_file_tells_of_one_font(made, tmp_path, capsys):
+    _, _, full = made
+    flags = ["--src_font", SOURCE, "--dst_font", full, TARGET, "--generated", generated_path(full)]
+    assert run_train(tmp_path / "run", *flags, "--max_steps", 1) == 2
+    assert "--generated tells of one font" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     "content", ["{", '{"characters": [{"codepoint": "U+110000", "outline": "a"}]}', "[" * 9999, "5"]
 )

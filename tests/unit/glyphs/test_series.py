@@ -4,14 +4,17 @@ import json
 
 import numpy as np
 import pytest
+from fontTools.fontBuilder import FontBuilder
 from fontTools.ttLib import TTFont
 
-from tests.helpers.fonts import boxes, make_font
+from tests.helpers.fonts import boxes, make_collection, make_font
 from tests.helpers.scripts import run_infer, run_train
 from utils import font_export
 from utils.errors import UserError
+from utils.fonts.layout import vertical_metrics
 from utils.glyphs.render import GlyphRenderer
 from utils.glyphs.series import FontSeries
+from utils.glyphs.spec import font_files
 
 COMMON, RARE = "一二三四五六七八九十", "㐀㐁㐂𠀀𠀁"
 
@@ -118,3 +121,52 @@ def test_the_charset_source_is_all_that_the_source_has(fonts, tmp_path, capsys):
     assert f"{first} lacks {len(RARE)} of {len(COMMON + RARE)} characters" in capsys.readouterr().out
     found = json.loads((run / "infer" / "coverage.json").read_text("utf-8"))
     assert found["charsets"]["source+U+3400"] == {"have": len(COMMON), "generated": len(RARE), "missing": 0}
+
+
+def test_bundled_fonts_and_fonts_of_collections_can_be_joined(tmp_path):
+    more = make_font(tmp_path / "more.ttf", boxes(RARE), family="More")
+    collection = make_collection(tmp_path / "all.ttc", [more, more])
+    for spec, names in (
+        (f"bundled:source.otf+{more}", ["source.otf", "more.ttf"]),
+        ("bundled:source.otf+bundled:target.ttf", ["source.otf", "target.ttf"]),
+        (f"{collection}#1+{more}", ["all.ttc", "more.ttf"]),
+        (f"bundled:source.otf#0+{collection}#1", ["source.otf", "all.ttc"]),
+    ):
+        assert [file.path.name for file in font_files(spec)] == names
+    for wrong in ("bundled:../samples/source.otf", "bundled:none.ttf", "bundled:"):
+        with pytest.raises(UserError, match="no such"):
+            font_files(wrong)
+
+
+def test_a_further_font_without_ideographs_keeps_its_em(tmp_path):
+    first = make_font(tmp_path / "a.ttf", boxes(COMMON, (100, -100, 900, 700)), family="Common")
+    latin = make_font(tmp_path / "b.ttf", boxes("abcdefg", (100, 0, 400, 500)), family="Latin")
+    both = FontSeries(f"{first}+{latin}")
+    assert both.fonts[1].placement == GlyphRenderer(str(latin)).placement
+    other_way = FontSeries(f"{latin}+{first}")
+    assert other_way.fonts[1].placement == GlyphRenderer(str(first)).placement
+    assert other_way.ideograph_advance is None
+    shared = make_font(tmp_path / "c.ttf", boxes("abcdefgh", (200, 0, 800, 1000)), "Double", upem=2000)
+    assert FontSeries(f"{latin}+{shared}").ink_box("h") == pytest.approx(both.ink_box("g"), abs=0.02)
+    with TTFont(first) as font:
+        font["cmap"].tables = []
+        font.save(tmp_path / "empty.ttf")
+    assert FontSeries(f"{tmp_path / 'empty.ttf'}+{latin}").covers("a")
+
+
+def test_vertical_metrics_move_as_the_ink_does(tmp_path):
+    """B's glyphs stand lower in their em, and as high as A's once they are placed: so do the tops of their advances."""
+    placed, made = [], [("A", COMMON, (100, -100, 900, 700), 880), ("B", RARE, (100, 100, 900, 900), 1080)]
+    for name, characters, box, top in made:
+        path = make_font(tmp_path / f"{name}.ttf", boxes(characters, box), name)
+        with TTFont(path) as font:
+            builder = FontBuilder(font=font)
+            tops = dict.fromkeys(font.getGlyphOrder(), (1000, top - box[3]))
+            builder.setupVerticalMetrics(tops)
+            builder.setupVerticalHeader(ascent=500, descent=-500)
+            font.save(path)
+        placed.append(path)
+    series = FontSeries("+".join(map(str, placed)))
+    vertical = vertical_metrics(series)
+    assert vertical("一") == pytest.approx((1000, 880), abs=2)
+    assert vertical("㐀") == pytest.approx((1000, 880), abs=2)
