@@ -20,6 +20,7 @@ from utils.errors import UserError, abbreviate
 from utils.files import write_whole
 from utils.glyphs.charset import NAMED, is_han, read_charset, read_text, unique
 from utils.glyphs.font_file import FontFile
+from utils.glyphs.generated import find_generated
 from utils.glyphs.render import GlyphRenderer
 from utils.glyphs.spec import one_font_file
 from utils.images import write_atomic
@@ -108,8 +109,8 @@ def run(given: dict[str, Any]) -> int:
         return 0
     file, glyphs = one_font_file(options.font), GlyphRenderer(options.font)
     path, covered = file.path, glyphs.covered()
-    drawn = set(GlyphRenderer(options.base).covered()) if options.base else set()
-    generated = "".join(c for c in covered if c not in drawn and is_shown(c))
+    made = find_made(glyphs, options.base)
+    generated = "".join(filter(is_shown, made))
     text = (
         options.text if options.text is not None else read_text(Path(options.text_file)) if options.text_file else TEXT
     )
@@ -124,7 +125,7 @@ def run(given: dict[str, Any]) -> int:
     folder = Path(options.out_dir) if options.out_dir else path.parent
     folder.mkdir(parents=True, exist_ok=True)
     write_atomic(picture(file, text, generated[: options.most], options.size), folder / "specimen.png")
-    page = make_page(file, text, generated[: options.most], generated, len(drawn & set(covered)))
+    page = make_page(file, text, generated[: options.most], generated, len(covered) - len(made))
     write_whole(folder / "specimen.html", page.encode())
     for name in ("specimen.png", "specimen.html"):
         logger.info(folder / name)
@@ -148,6 +149,18 @@ def break_lines(text: str, font: ImageFont.FreeTypeFont, width: int) -> list[str
             line += character
         lines.append(line)
     return lines
+
+
+def find_made(glyphs: GlyphRenderer, base: str | None) -> str:
+    """The generated glyphs of a font: those that the file beside it tells of, or else those that its base lacks.
+
+    What was corrected since is drawn; what another font lent is not generated.
+    """
+    found = find_generated(glyphs)
+    if found is not None:
+        return "".join(c for c in glyphs.covered() if c in found.entries and "font" not in found.entries[c])
+    drawn = set(GlyphRenderer(base).covered()) if base else set()
+    return "".join(c for c in glyphs.covered() if c not in drawn)
 
 
 def say_charsets(font: GlyphRenderer) -> None:

@@ -19,7 +19,7 @@ from utils.errors import UserError, abbreviate
 from utils.files import write_whole
 from utils.glyphs.charset import codepoint_name, read_charset
 from utils.glyphs.render import GlyphRenderer
-from utils.glyphs.writing_page import draw_page, left_out, page_forms, read_page
+from utils.glyphs.writing_page import cut_off, draw_page, left_out, page_forms, read_page
 from utils.images import read_image, save_image
 
 logger = logging.getLogger("utils.template")  # which is __main__ when it runs
@@ -74,13 +74,18 @@ def write_pages(options: TemplateOptions) -> int:
     """Write the PDF."""
     font = GlyphRenderer(options.src_font)
     characters = read_charset(options.charset or "", font.covered)
+    if Path(options.out).suffix.lower() != ".pdf":
+        raise UserError(f"--out {options.out} does not end in .pdf")
     forms = page_forms(characters, options.cell)
+    lacking = "".join(c for c in characters if not font.covers(c))
+    if lacking:
+        logger.info(f"{font.name} lacks {len(lacking)}, shown by their code points alone: {abbreviate(lacking)}")
     pages = [draw_page(form, font, len(forms)) for form in tqdm(forms, desc="drawing", unit="page", disable=None)]
 
     content = io.BytesIO()
     pages[0].save(content, "PDF", resolution=300, save_all=True, append_images=pages[1:])
     write_whole(Path(options.out), content.getvalue())
-    logger.info(f"{options.out}: {len(characters)} cells on {len(forms)} pages, to be printed at their actual size")
+    logger.info(f"{options.out}: {len(characters)} cells, pages: {len(forms)}, to be printed at actual size")
     return 0
 
 
@@ -102,6 +107,8 @@ def cut(options: TemplateOptions) -> int:
         blank = left_out(form, list(written))
         said = [f"{name}, page {form.number}: {len(written)} glyphs"]
         said += [f"{len(there)} of them are there already (--overwrite writes them anew)"] if there else []
+        beyond = cut_off(written)
+        said += [f"{len(beyond)} reach the edge of their cell: {abbreviate(beyond, 12)}"] if beyond else []
         said += [f"{len(blank)} left blank: {abbreviate(blank, 12)}"] if blank else []
         logger.info("; ".join(said))
         total += len(written) - len(there)

@@ -82,9 +82,9 @@ def choose_job(options: DrawOptions, config: dict[str, Any], folder: Path) -> Jo
     drawings = [replace(each, font=name_of_further(source, each.key)) for each in drawings]
     for font in source.fonts[1:]:
         own = [c for c in characters if source.font_of(c) is font]
-        logger.info(
-            f"{len(own)} of {len(characters)} characters are drawn from {font.name}: {abbreviate(''.join(own))}"
-        )
+        if own:
+            some = abbreviate("".join(own))
+            logger.info(f"{len(own)} of {len(characters)} characters are drawn from {font.name}: {some}")
     return Job(source, truth, drawings, scored=bool(scored), offered=source.covered)
 
 

@@ -211,6 +211,8 @@ class Export:
         if not missing:
             raise UserError(
                 f"--base {self.base.spec} has all {len(characters)} characters already: there is nothing to add"
+                if characters
+                else "none of the characters can be drawn: there is nothing to add to the base"
             )
         check_room(self.base.font, sum(c not in self.base.generated for c in missing) + lent)
         return missing
@@ -248,7 +250,8 @@ class Export:
             lent = self.lent(drawn)
             glyphs = chain(glyphs, self.filling.lent(lent, self.layout.units_per_em))
             terms = abbreviate(self.filling.terms, 300)
-            logger.info(f"{len(lent)} characters are lent by {self.filling.glyphs.name}: {terms}")
+            if lent:
+                logger.info(f"{len(lent)} characters are lent by {self.filling.glyphs.name}: {terms}")
         if self.base is not None:
             base = open_base(self.base.spec)  # fresh: no glyph of it has been looked at
             count = complete_font(base, self.out, glyphs, self.names, self.base.generated, vertical)
@@ -286,7 +289,7 @@ class Export:
         sources = [*self.layout.source.fonts, *([self.filling.glyphs] if self.filling else [])]
         pairs, lacking = vertical_pairs(new, there, sources)
         if pairs:
-            logger.info(f"{len(pairs)} marks of punctuation have another form in vertical text (vert)")
+            logger.info(f"punctuation with another form in vertical text (vert): {len(pairs)}")
         if lacking:
             logger.info(f"left out in vertical text, since their vertical forms are not drawn: {abbreviate(lacking)}")
         return pairs

@@ -70,7 +70,7 @@ _PUNCTUATION = (
     *((0x3001, 0x3003), (0x3008, 0x3011), (0x3014, 0x301F), (0x30FB, 0x30FB)),
     *((0xFF01, 0xFF0F), (0xFF1A, 0xFF20), (0xFF3B, 0xFF40), (0xFF5B, 0xFF5E)),
 )
-_BOPOMOFO = ((0x3105, 0x312F), (0x31A0, 0x31BF), (0x02C7, 0x02C7), (0x02CA, 0x02CB), (0x02D9, 0x02D9))
+_BOPOMOFO = ((0x3105, 0x312F), (0x31A0, 0x31BB), (0x02C7, 0x02C7), (0x02CA, 0x02CB), (0x02D9, 0x02D9))
 _KANA = ((0x3041, 0x3096), (0x309D, 0x309F), (0x30A1, 0x30FA), (0x30FC, 0x30FF))
 _LATIN = ((0x0021, 0x007E), (0x00A1, 0x00FF))
 
@@ -126,10 +126,10 @@ def read_charset(charset: str, source: Callable[[], str] | None = None) -> str:
         match = RANGE.fullmatch(name)
         return None if match is None else _range(match, name)
 
-    parts = read_joined(charset, read)
+    parts = read_joined("+".join(part.strip() for part in charset.split("+")), read)
     if isinstance(parts, str):
         names = f"{', '.join(NAMED)}, {SOURCE}"
-        raise UserError(f"{parts} is neither a charset ({names}), a range such as U+3400-4DBF, nor a text file")
+        raise UserError(f"'{parts}' is neither a charset ({names}), a range such as U+3400-4DBF, nor a text file")
     return unique("".join(parts))
 
 

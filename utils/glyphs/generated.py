@@ -63,6 +63,11 @@ def disregard_generated(font: GlyphRenderer, file: str | None = None) -> Generat
 
 def generated_line(font: GlyphRenderer, found: Generated) -> str:
     """The line that says what became of a font's generated glyphs."""
+    if found.edited and not found.unchanged:
+        return (
+            f"{font.path.name}: none of its {len(found.edited)} generated glyphs is as it was made, and all count as "
+            "drawn: if the font was converted or scaled, and not corrected, use it as it was"
+        )
     kept = f"; {len(found.edited)} were changed since, and count as drawn: {abbreviate(found.edited)}"
     return (
         f"{font.path.name}: {len(found.unchanged)} glyphs are as they were generated, and count as lacking"
@@ -102,7 +107,9 @@ def _read(path: Path) -> dict[str, dict[str, dict[str, Any]]]:
             entry = {key: item[key] for key in ("step", "experiment", "font") if key in item}
             known.setdefault(character, {})[str(item["outline"])] = entry
     except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
-        raise UserError(f"{path} can't be read: {abbreviate(str(error), 100)}") from error
+        raise UserError(
+            f"{path} can't be read as a record of generated glyphs: {abbreviate(str(error), 100)}"
+        ) from error
     return known
 
 

@@ -68,6 +68,8 @@ class GlyphRenderer:
         self._opened: tuple[int, list[OpenFont]] | None = None
         self._placeholders: frozenset[str] | None = None
         self.disregarded: frozenset[str] = frozenset()  # what it has, but as if it had not
+        if len({file.variation for file in self.files}) > 1:
+            raise UserError(f"font {spec}: its slices are at different places: after + each file needs its own place")
         try:
             if not all(font.face.is_scalable for font in self._fonts):
                 raise UserError(f"font {spec} has bitmaps only, no outlines")
@@ -122,6 +124,8 @@ class GlyphRenderer:
             part.decode("utf-8", "replace") if part else "" for part in (self.face.family_name, self.face.style_name)
         )
         style = self._variation[0] or style
+        if family.endswith(f" {style}"):
+            style = ""
         return " ".join(part for part in (family, style) if part and part != "Regular") or self.path.stem
 
     @property
@@ -129,10 +133,9 @@ class GlyphRenderer:
         """The font's name and file; of a collection, also which of its fonts this is; of a variable font, where."""
         count = self.face.num_faces
         which = f", font {self.index} of {count}: choose with #0 to #{count - 1}" if count > 1 else ""
-        which += self._variation[1]
-        if len(self.files) > 1:
-            which += f" and {len(self.files) - 1} more slices"
-        return f"{self.name}, from {self.path.name}{which}"
+        more = len(self.files) - 1
+        slices = f" and {more} more slice{'s' if more > 1 else ''}" if more else ""
+        return f"{self.name}, from {self.path.name}{slices}{which}{self._variation[1]}"
 
     @functools.cached_property
     def _variation(self) -> tuple[str, str]:

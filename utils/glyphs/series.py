@@ -108,7 +108,7 @@ def by_font(files: Sequence[FontFile], spec: str) -> list[list[FontFile]]:
         except Exception as error:
             reason = str(error).removeprefix("FT_Exception:").strip()
             raise UserError(f"font {spec} can't be read: {file.path.name}: {reason}") from error
-        fonts.setdefault((face.family_name, face.style_name, face.units_per_EM, file.variation), []).append(file)
+        fonts.setdefault((face.family_name, face.style_name, face.units_per_EM), []).append(file)
     return list(fonts.values())
 
 

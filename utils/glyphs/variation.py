@@ -11,7 +11,7 @@ from fontTools.ttLib import TTFont
 from utils.errors import UserError, abbreviate
 
 Variation = tuple[tuple[str, float], ...]  # axes and their values, in the order of the font; the others stand as ever
-SETTING = re.compile(r"([A-Za-z][A-Za-z0-9]{3})=(-?[0-9]+(?:\.[0-9]+)?)")
+SETTING = re.compile(r"([A-Za-z][A-Za-z0-9]{1,3})=(-?[0-9]+(?:\.[0-9]+)?)")
 OTHERS = ("glyf", "loca", "gvar", "cvar", "CFF2", "GSUB", "GPOS", "GDEF", "BASE", "COLR")  # what metrics don't need
 OF_ADVANCES = ("glyf", "loca", "gvar")
 

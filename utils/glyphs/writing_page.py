@@ -6,7 +6,7 @@ small. Lines lie outside of the em boxes, so that none is cut out with a glyph. 
 """
 
 import importlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.util import find_spec
@@ -31,6 +31,7 @@ FINEST, COARSEST = 24.0, 8.0  # dots a millimetre that a photo is brought to, at
 BACKGROUND = 12.0  # how far around the lightest paper is looked for
 BLANK = 0.002  # share of a cell that is ink, at least, where something is written
 CORE = 0.04  # of the side of a cell, along its edges, where ink of a neighbour's does not count as writing
+AT_EDGE = 0.02  # share of the edge of a cell that is ink, at most
 DARKER = 60  # grey levels that ink is darker than paper
 FEWEST_MARKS = 3
 VERSION = "ZI2ZI1"
@@ -216,13 +217,16 @@ def _read_code(page: np.ndarray, scale: float) -> str:
     """The text of the code on a page that lies straight."""
     edges = [round(edge * scale) for edge in ((WIDTH - CODE) / 2 - 3, 1.0, (WIDTH + CODE) / 2 + 3, 4.0 + CODE + 3)]
     part = page[edges[1] : edges[3], edges[0] : edges[2]]
-    detector = opencv().QRCodeDetector()
-    for times in (1, 2, 3):
-        larger = Image.fromarray(part).resize((part.shape[1] * times, part.shape[0] * times), Image.Resampling.BICUBIC)
-        text, *_ = detector.detectAndDecode(np.asarray(larger))
-        if text:
-            return text
-    raise UserError("has a code that can't be read: photograph it larger, or in better light")
+    # One finds what another does not, and each depends on how large the code is.
+    detectors = [kind() for kind in (opencv().QRCodeDetectorAruco, opencv().QRCodeDetector)]
+    for times in (1.0, 2.0, 0.5, 3.0):
+        side = round(part.shape[1] * times), round(part.shape[0] * times)
+        scaled = np.asarray(Image.fromarray(part).resize(side, Image.Resampling.BICUBIC))
+        for detector in detectors:
+            text, *_ = detector.detectAndDecode(scaled)
+            if text:
+                return text
+    raise UserError("has a code that can't be read: photograph it sharper, or in better light")
 
 
 def _corners(x: float, y: float, side: float) -> np.ndarray:
@@ -236,6 +240,12 @@ def _dots_in(seen: np.ndarray, there: np.ndarray) -> float:
 
 def _dots(length: float) -> int:
     return round(length * DOTS)
+
+
+def cut_off(cells: Mapping[str, np.ndarray]) -> str:
+    """The characters whose ink reaches the edge of their cell: it was written beyond, or the page was not flat."""
+    edges = {c: np.concatenate([cell[0], cell[-1], cell[:, 0], cell[:, -1]]) for c, cell in cells.items()}
+    return "".join(c for c, edge in edges.items() if (edge < 255 - DARKER).mean() > AT_EDGE)
 
 
 def left_out(form: PageForm, written: Sequence[str]) -> str:

@@ -40,7 +40,7 @@ def ink(image):
         ("ksx1001", 7238, "가힝伽詰", "国"),
         ("hkscs", 4522, "啲嘅喺咗", "國的"),
         ("punctuation", 69 + 32, "，。、「」《》…—︑﹁", "Aㄅ"),
-        ("bopomofo", 79, "ㄅㄩˊ˙ㆠ", "ａ"),
+        ("bopomofo", 75, "ㄅㄩˊ˙ㆠ", "ａ"),
         ("kana", 183, "あんアヴー", "ㄅ"),
         ("latin", 188, "Az!~é", "，"),
         ("big5_1+hkscs", 5401 + 4522, "永啲", "乂"),
@@ -73,7 +73,7 @@ def test_a_charset_of_the_source_and_files_with_a_plus_in_their_names(tmp_path):
 @pytest.mark.parametrize(
     ("charset", "words"),
     [
-        ("big5_1+big6", "big6 is neither a charset"),
+        ("big5_1+big6", "'big6' is neither a charset"),
         ("U+9000-8000", "is no range of code points"),
         ("U+4E00-110000", "is no range"),
         ("U+FE00-FE0F", "holds no character"),

@@ -5,9 +5,10 @@ import re
 
 import numpy as np
 import pytest
+from fontTools.ttLib import TTFont
 from PIL import Image
 
-from tests.helpers.exports import TARGET, some, without
+from tests.helpers.exports import TARGET, export, pictures, some, without
 from tests.helpers.fonts import boxes, make_collection, make_font
 from utils import specimen
 from utils.glyphs.render import GlyphRenderer
@@ -88,3 +89,20 @@ def test_how_much_of_each_charset_a_font_has(tmp_path, capsys):
     assert rows["latin"][0] == "0"
     assert said[-1] == "3 ideographs in all"
     assert not (tmp_path / "specimen.html").exists()
+
+
+def test_what_was_corrected_or_lent_is_not_shown_as_generated(tmp_path):
+    first, second, third = some(TARGET, 3)
+    drawings = pictures(tmp_path / "drawn", TARGET, first + second, 64)
+    lender = make_font(tmp_path / "lender.ttf", boxes(third), family="Lender")
+    out = tmp_path / "New.ttf"
+    assert export(out, drawings, "--fill", lender) == 0
+    with TTFont(out) as font:
+        glyph = font["glyf"][font.getBestCmap()[ord(second)]]
+        glyph.coordinates.translate((0, 9))
+        font.save(out)
+    assert specimen.main([str(out), "--out_dir", str(tmp_path / "page")]) == 0
+    page = (tmp_path / "page" / "specimen.html").read_text("utf-8")
+    assert f'<p class="glyphs"><span class="g">{first}</span></p>' in page or f'class="glyphs">{first}</p>' in page
+    assert f'<span class="g">{second}</span>' not in page and f'<span class="g">{third}</span>' not in page
+    assert "glyphs: 1, drawn:" in page

@@ -45,7 +45,7 @@ def test_a_new_font_turns_what_the_source_turns(source, tmp_path, capsys, extens
     out = tmp_path / f"New{extension}"
     drawings = pictures(tmp_path / "drawn", str(source), "永" + PLAIN + FORMS)
     assert export(out, drawings, spec=str(source)) == 0
-    assert "4 marks of punctuation have another form in vertical text (vert)" in capsys.readouterr().out
+    assert "punctuation with another form in vertical text (vert): 4" in capsys.readouterr().out
     sanitize(out)
     assert set_vertically(out, "永，。「」（") == "永︐。﹁﹂︵"
 
@@ -54,7 +54,7 @@ def test_what_lacks_its_form_is_said(source, tmp_path, capsys):
     out, drawings = tmp_path / "New.ttf", pictures(tmp_path / "drawn", str(source), "永，「︐")
     assert export(out, drawings, spec=str(source)) == 0
     said = capsys.readouterr().out
-    assert "1 marks of punctuation" in said
+    assert "in vertical text (vert): 1" in said
     assert "left out in vertical text, since their vertical forms are not drawn: 「" in said
     assert set_vertically(out, "，「") == "︐「"
 

@@ -1,5 +1,7 @@
 """Pages to write on: printed, photographed askew in bad light, and cut again."""
 
+import random
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -8,6 +10,7 @@ from tests.helpers.fonts import boxes, make_font
 from utils import template
 from utils.errors import UserError
 from utils.glyphs import writing_page
+from utils.glyphs.charset import read_charset
 from utils.glyphs.image_folder import GlyphImages
 from utils.glyphs.placement import Movement
 from utils.glyphs.render import GlyphRenderer
@@ -74,7 +77,7 @@ def test_pages_are_printed_and_photos_cut_by_the_command(tmp_path, capsys):
     text.write_text(WRITTEN * 2 + "龘", "utf-8")  # which the small font lacks
     pdf = tmp_path / "template.pdf"
     assert template.main(["--charset", str(text), "--out", str(pdf), "--cell", "40"]) == 0
-    assert "29 cells on 2 pages" in capsys.readouterr().out
+    assert "29 cells, pages: 2, to be printed" in capsys.readouterr().out
     assert pdf.read_bytes().startswith(b"%PDF")
     forms = page_forms(WRITTEN + "龘", 40.0)
     files = []
@@ -131,6 +134,7 @@ def test_a_page_of_something_else_is_named():
         (["--charset", "big5_1", "--scan", "a.jpg"], "name the characters to write with --charset, or pages"),
         (["--charset", "big5_1", "--cell", "5"], "--cell 5 is not from 12 to 60 millimetres"),
         (["--charset", "nope"], "neither a charset"),
+        (["--charset", "big5_1", "--out", "a.png"], "does not end in .pdf"),
     ],
 )
 def test_mistakes_are_one_line(flags, words, capsys):
@@ -144,3 +148,24 @@ def test_the_extra_is_named_where_it_is_missing(monkeypatch, tmp_path, capsys):
     font = make_font(tmp_path / "a.ttf", boxes("一"))
     assert template.main(["--charset", "source", "--src_font", str(font), "--out", str(tmp_path / "a.pdf")]) == 2
     assert "python -m pip install -r utils/requirements/scan.txt" in capsys.readouterr().err
+
+
+def test_every_page_can_be_read():
+    """Whatever characters its code holds, also as it comes out of the printer."""
+    dice = random.Random(1)
+    known = read_charset("big5_1")
+    for number in range(6):
+        form = PageForm(22.0, "".join(dice.sample(known, 49)), number + 1)
+        page = np.asarray(draw_page(form, LABELS, 6).convert("L"))
+        assert read_page(page)[0] == form
+
+
+def test_what_reaches_the_edge_of_its_cell_is_said(tmp_path, capsys):
+    (form,) = page_forms(WRITTEN[:3], 22.0)
+    page = written(form, WRITTEN[:3])
+    _, x, y = form.cells[1]
+    left, top, side = (round(length * DOTS) for length in (x, y, form.side))
+    page[top + side // 2 : top + side // 2 + 30, left - 9 : left + side + 9] = 0
+    Image.fromarray(page).save(tmp_path / "page.png")
+    assert template.main(["--scan", str(tmp_path / "page.png"), "--out_dir", str(tmp_path / "hand")]) == 0
+    assert f"1 reach the edge of their cell: {WRITTEN[1]}" in capsys.readouterr().out

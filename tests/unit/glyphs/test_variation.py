@@ -11,6 +11,7 @@ from tests.helpers.scripts import run_infer, run_train
 from utils import font_export
 from utils.errors import UserError
 from utils.glyphs.render import GlyphRenderer
+from utils.glyphs.series import FontSeries
 from utils.glyphs.spec import font_files
 
 LIGHT, BOLD = boxes("一二三四五六", (450, 0, 550, 800)), boxes("一二三四五六", (50, 0, 950, 800))
@@ -123,3 +124,19 @@ def test_a_variable_base_is_completed_as_it_is_at_its_place(variable, tmp_path, 
     full = GlyphRenderer(str(out))
     assert width(full) == pytest.approx(0.9, abs=2e-3)
     assert full.covers("一")
+
+
+def test_slices_at_different_places_are_refused(tmp_path):
+    for number in range(2):
+        make_variable(tmp_path / f"slice{number}.ttf", LIGHT, BOLD)
+    spec = f"{tmp_path}/slice0.ttf+{tmp_path}/slice1.ttf:wght=900"
+    for kind in (GlyphRenderer, FontSeries):
+        with pytest.raises(UserError, match="its slices are at different places"):
+            kind(spec)
+    font = GlyphRenderer(f"{tmp_path}/slice0.ttf:wght=900+{tmp_path}/slice1.ttf:wght=900")
+    assert font.title == "Variable Black, from slice0.ttf and 1 more slice, a variable font at wght 900"
+
+
+def test_an_axis_that_is_mistyped_is_named(variable):
+    with pytest.raises(UserError, match="has no axis wgt: it has wght 100 to 900"):
+        font_files(f"{variable}:wgt=400")
