@@ -174,7 +174,7 @@ def test_a_run_that_ended_before_its_first_checkpoint_begins_again_as_it_was(tmp
     config = json.loads((cut / "config.json").read_text("utf-8"))
     assert (config["model"]["ngf"], config["training"]["max_steps"], config["model"]["lr"]) == (5, None, 0.002)
     assert "Font 2" in config["data"]["labels"]
-    other = [*again, "--src_font", fonts[1], "--dst_font", fonts[0], "--charset", str(tmp_path / "few.txt")]
+    other = [*again, "--src_font", str(fonts[1]), "--dst_font", str(fonts[0]), "--charset", str(tmp_path / "few.txt")]
     (tmp_path / "few.txt").write_text(characters[:6], "utf-8")
     shutil.rmtree(cut / "checkpoint")
     assert train.main([*other, "--image_size", "64", "--max_steps", "1"]) == 0

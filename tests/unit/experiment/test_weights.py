@@ -123,7 +123,8 @@ def test_other_networks_are_recognised(modes, tmp_path):
     torch.save(Discriminator(**judge).state_dict(), folder / "20_net_D.pth")
     found = foreign_architecture(find_weights(folder, "latest", "auto"))
     defaults = {"generator": "zi2zi", "norm_type": "batch", "up_mode": "conv", "g_blur": False, "deform": False}
-    assert found == defaults | arguments | {"ndf": 3, "d_blur": True}
+    joins = {"skip": "concat", "attention": "", "levels": 0} if found["generator"] == "zi2zi" else {}
+    assert found == defaults | joins | arguments | {"ndf": 3, "d_blur": True}
 
 
 def test_without_a_discriminator_the_size_is_assumed_and_said(port, caplog):
@@ -135,8 +136,10 @@ def test_without_a_discriminator_the_size_is_assumed_and_said(port, caplog):
     assert found["image_size"] == 256
     assert ["taking 256" in line for line in caplog.messages] == [True]
     caplog.clear()
-    assert foreign_architecture(weights, 384) == found | {"image_size": 384}
+    assert foreign_architecture(weights, 512) == found | {"image_size": 512, "levels": 8}
     assert caplog.messages == []
+    with pytest.raises(UserError, match="it has 8 levels, an image size of 384 allows 7"):
+        foreign_architecture(weights, 384)
 
 
 def test_a_size_against_the_discriminator_is_an_error(port):
