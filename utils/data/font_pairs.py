@@ -97,6 +97,9 @@ class FontData(PairData):
         }
         usable = "".join(c for c in wanted if c in covered[0] and any(c in known for known in covered[1:]))
         if not usable:
+            if any(source.covers(c) and any(c in known for known in covered[1:]) for c in wanted):
+                first, where = source.fonts[0].name, ", ".join(target.name for target in targets)
+                raise UserError(f"{first} shares no character with {where}: --all_sources learns the other fonts' too")
             raise UserError(why_nothing_is_shared(source, targets, charset))
         for target, known in zip(targets, covered[1:], strict=True):
             shared = "".join(c for c in usable if c in known)

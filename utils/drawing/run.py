@@ -23,13 +23,13 @@ from utils.glyphs.render import GlyphRenderer
 
 logger = logging.getLogger(__name__)
 
+OF_FONT = ("font_name", "font_name_en", "base", "fill", "fill_charset", "exclude_suspects")
 MOST_NAMED = 10  # failures that are named
 
 
 def run(options: DrawOptions) -> int:
     """Draw, score, and make a font, as the flags say; returns 1 when something could not be drawn."""
-    if options.font_out:
-        check_font_flags(options)
+    check_font_flags(options)
     device = choose_device(options.gpu_ids)
     with joined(device) as ranks, contextlib.ExitStack() as stack:
         with ranks.together():
@@ -53,8 +53,13 @@ def check_font_flags(options: DrawOptions) -> None:
     """Check the flags of a font that can be checked before it is known what is drawn.
 
     Raises:
-        UserError: when no font could be made.
+        UserError: when no font could be made, or what is said of one is said in vain.
     """
+    if not options.font_out:
+        given = [name for name in OF_FONT if getattr(options, name)]
+        if given:
+            raise UserError(f"--{given[0]} is for a font that is made: name it with --font_out")
+        return
     if options.run_all_label or len(options.label or [0]) > 1:
         raise UserError("--font_out makes a font of one label: name it with --label")
     if options.image_ext == "svg":

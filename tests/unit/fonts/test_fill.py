@@ -9,6 +9,7 @@ from PIL import Image
 
 from tests.helpers.exports import TARGET, export, pictures, refused, sanitize, some
 from tests.helpers.fonts import boxes, make_font
+from tests.helpers.scripts import run_infer
 from utils.glyphs.generated import find_generated
 from utils.glyphs.render import GlyphRenderer
 
@@ -99,3 +100,11 @@ def test_a_font_that_does_not_tell_its_characters_lends_none(tmp_path, capsys):
         font.save(tmp_path / "lender.ttf")
     drawings = pictures(tmp_path / "drawn", TARGET, some(TARGET, 1))
     refused("lender.ttf", capsys, tmp_path / "New.ttf", drawings, "--fill", tmp_path / "lender.ttf")
+
+
+@pytest.mark.parametrize(
+    "flag", [("--fill", "a.ttf"), ("--base", "a.ttf"), ("--font_name", "My"), ("--exclude_suspects", 3)]
+)
+def test_what_is_said_of_a_font_that_is_not_made_is_refused(trained, capsys, flag):
+    assert run_infer(trained, "--src_txt", "國", *flag) == 2
+    assert f"{flag[0]} is for a font that is made: name it with --font_out" in capsys.readouterr().err

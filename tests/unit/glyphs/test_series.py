@@ -170,3 +170,12 @@ def test_vertical_metrics_move_as_the_ink_does(tmp_path):
     vertical = vertical_metrics(series)
     assert vertical("一") == pytest.approx((1000, 880), abs=2)
     assert vertical("㐀") == pytest.approx((1000, 880), abs=2)
+
+
+def test_a_first_font_that_shares_nothing_is_said(fonts, tmp_path, capsys):
+    first, second, _ = fonts
+    target = make_font(tmp_path / "rare.ttf", boxes(RARE), family="Target")
+    flags = ["--src_font", f"{first}+{second}", "--dst_font", target, "--max_steps", 1]
+    assert run_train(tmp_path / "run", *flags) == 2
+    assert "Common shares no character with Target: --all_sources learns" in capsys.readouterr().err
+    assert run_train(tmp_path / "run", *flags, "--all_sources") == 0
