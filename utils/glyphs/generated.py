@@ -114,9 +114,9 @@ def _read(path: Path) -> dict[str, dict[str, dict[str, Any]]]:
 
 
 def outline_digest(outline: Outline) -> str:
-    """A digest of an outline in font units, whatever the order and the direction of its contours and their starts."""
+    """A digest of an outline and its advance, whatever the order and the direction of its contours and their starts."""
     segments = sorted(min(each, each[::-1]) for each in _segments(outline))
-    return hashlib.sha256(repr(segments).encode()).hexdigest()[:16]
+    return hashlib.sha256(repr((segments, outline.advance)).encode()).hexdigest()[:16]
 
 
 def _segments(outline: Outline) -> Iterable[tuple[tuple[float, float], ...]]:

@@ -48,6 +48,7 @@ class Outline(NamedTuple):
     points: list[tuple[int, int]]
     tags: list[int]  # of each point
     contours: list[int]  # the number of the last point of each
+    advance: int = 0
 
 
 class GlyphRenderer:
@@ -262,7 +263,7 @@ class GlyphRenderer:
         if face is None:
             return Outline([], [], [])
         found = face.glyph.outline
-        return Outline(found.points, found.tags, found.contours)
+        return Outline(found.points, found.tags, found.contours, face.glyph.advance.x)
 
     def is_clipped(self, character: str) -> bool:
         """Whether ink of the character reaches beyond the canvas."""

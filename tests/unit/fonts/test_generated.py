@@ -93,6 +93,16 @@ def test_a_completed_font_is_completed_again_and_corrections_stay(made, tmp_path
     sanitize(again)
 
 
+def test_a_corrected_advance_is_a_correction(made):
+    _, lacking, full = made
+    with TTFont(full) as font:
+        name = font.getBestCmap()[ord(lacking[0])]
+        advance, bearing = font["hmtx"][name]
+        font["hmtx"][name] = (advance - 20, bearing)
+        font.save(full)
+    assert find_generated(GlyphRenderer(str(full))).edited == lacking[0]
+
+
 def test_what_is_not_drawn_again_stays_known_as_generated(made, tmp_path):
     _, lacking, full = made
     drawings = pictures(tmp_path / "again", SOURCE, lacking[:10], 64)
