@@ -23,12 +23,10 @@ class SelfAttention(nn.Module):
         self.gamma = nn.Parameter(torch.zeros(1))
 
     def forward(self, x: Tensor) -> Tensor:
-        query, key, value = (conv(x).flatten(2).transpose(1, 2) for conv in self._projections())
+        convs = self.query_conv, self.key_conv, self.value_conv
+        query, key, value = (conv(x).flatten(2).transpose(1, 2) for conv in convs)
         seen = nn.functional.scaled_dot_product_attention(query, key, value)
         return self.gamma.to(x.dtype) * seen.transpose(1, 2).reshape(x.shape) + x
-
-    def _projections(self) -> tuple[nn.Conv2d, ...]:
-        return self.query_conv, self.key_conv, self.value_conv
 
 
 def zi2zi_levels(form: Form) -> list[Level]:

@@ -2,7 +2,8 @@
 
     python -m tests.measure experiments/default [more experiments]
 
-Prints, for raw and EMA weights, the measures of utils.metrics and the shift consistency. `EMA, copied`
+Prints, for raw and EMA weights, the measures of utils.metrics, the roughness of the pictures of the fields, which fonts
+are traced from, and the shift consistency. `EMA, copied`
 is the shadow with the raw network's batch-norm statistics in place of averaged ones. With rapidocr and
 onnxruntime installed it adds the legibility: the share of glyphs that an OCR reads as the right character.
 """
@@ -16,13 +17,14 @@ import torch
 from model import Zi2ZiConfig, Zi2ZiModel
 from utils import metrics
 from utils.data.open import data_from_config
+from utils.drawing.draw import STEEPEST
 from utils.experiment import pth
 from utils.experiment.config import Paths, read_config
 from utils.experiment.weights import find_weights
-from utils.images import to_float, to_grey
+from utils.images import to_float, to_grey, to_uint8
 from utils.legibility import Reader, glyph_reader, legibility
-from utils.sample import draw
-from utils.strokes import score_all
+from utils.sample import draw, draw_field
+from utils.strokes import roughness, score_all, strokes
 from utils.training.calibration import Calibrator, pairs_to_look_at
 
 
@@ -56,7 +58,9 @@ def measure(folder: Path, read: Reader | None) -> None:
     for name, model in variants(paths, config).items():
         Calibrator(model, data, looked_at).calibrate()
         drawn = to_grey(draw(model, source, labels))
+        fields = to_grey(to_uint8(draw_field(model, source, labels) / STEEPEST))
         row = score_all({name: drawn}, target, to_grey(source))[name]
+        row["traced"] = roughness(list(map(strokes, fields)), list(map(strokes, target)))
         row["shift"] = metrics.shift_consistency(lambda x, m=model: m.sample(x, torch.tensor(labels)), pixels)
         if read:
             characters = [character for _, character in pairs]

@@ -51,8 +51,8 @@ class Base:
         self.font = open_base(self.spec)
         self.file = base_file(self.spec)
         self.glyphs = GlyphRenderer(self.spec)
-        self.found = disregard_generated(self.glyphs, self.told_by)
-        self.generated = self.found.entries if self.found else {}
+        found = disregard_generated(self.glyphs, self.told_by)
+        self.generated = found.entries if found else {}
 
     def lacks(self, characters: str) -> str:
         """Those of `characters` that the font lacks."""

@@ -209,10 +209,10 @@ class Export:
             return characters
         missing = self.base.lacks(characters)
         if not missing:
+            if not characters:
+                raise UserError("none of the characters can be drawn: there is nothing to add to the base")
             raise UserError(
                 f"--base {self.base.spec} has all {len(characters)} characters already: there is nothing to add"
-                if characters
-                else "none of the characters can be drawn: there is nothing to add to the base"
             )
         check_room(self.base.font, sum(c not in self.base.generated for c in missing) + lent)
         return missing
@@ -243,15 +243,14 @@ class Export:
                 f"none of the {len(self.images)} drawings has an outline: there is nothing to make a font of"
             )
         drawn = "".join(c for c in self.images if c not in traces.errors)
-        vertical = self._vertical(drawn)
+        lent = self.lent(drawn)
+        vertical = self._vertical(drawn + lent)
         glyphs: Iterable[OutlinedGlyph]
         glyphs = (self.layout.glyph(character, contours) for character, contours in traces)
-        if self.filling is not None:
-            lent = self.lent(drawn)
+        if self.filling is not None and lent:
             glyphs = chain(glyphs, self.filling.lent(lent, self.layout.units_per_em))
             terms = abbreviate(self.filling.terms, 300)
-            if lent:
-                logger.info(f"{len(lent)} characters are lent by {self.filling.glyphs.name}: {terms}")
+            logger.info(f"{len(lent)} characters are lent by {self.filling.glyphs.name}: {terms}")
         if self.base is not None:
             base = open_base(self.base.spec)  # fresh: no glyph of it has been looked at
             count = complete_font(base, self.out, glyphs, self.names, self.base.generated, vertical)
@@ -269,23 +268,22 @@ class Export:
             logger.info(f"the ink of {len(overrun)} glyphs reaches beyond their advance: {abbreviate(overrun)}")
         if self.names is not None and self.names.is_derived:
             logger.info(f"the font's name in English is {self.names.english_family}: --font_name_en gives it another")
-        self._tell_origins(drawn)
+        self._tell_origins(drawn, lent)
         traces.remove()
         return 1 if traces.errors else 0
 
-    def _tell_origins(self, drawn: str) -> None:
+    def _tell_origins(self, drawn: str, lent: str) -> None:
         """Write which glyphs of the font were generated, or lent, those that the base had before among them."""
         entries: dict[str, Mapping[str, Any]] = dict(self.base.generated if self.base else {})
         if self.filling is not None:
-            lent, font = self.lent(drawn), self.filling.glyphs.name
+            font = self.filling.glyphs.name
             entries |= {character: {"font": font} for character in lent}
             add_lent(self.folder / "coverage.json", font, self.filling.terms, lent)
         write_generated(self.out, entries | {c: self.origin.get(c, {}) for c in drawn})
 
-    def _vertical(self, drawn: str) -> dict[str, str]:
-        """Which characters get which form in vertical text; says which would need one that is not there."""
-        new = drawn + self.lent(drawn)
-        there = self.base.glyphs.covered() if self.base else ""
+    def _vertical(self, new: str) -> dict[str, str]:
+        """Which new characters get which form in vertical text; says which would need one that is not there."""
+        there = {*self.base.glyphs.covered(), *self.base.generated} if self.base else set()
         sources = [*self.layout.source.fonts, *([self.filling.glyphs] if self.filling else [])]
         pairs, lacking = vertical_pairs(new, there, sources)
         if pairs:

@@ -4,10 +4,12 @@ Unicode has code points for the vertical forms of punctuation. They are drawn as
 `vrt2` of GSUB put them in place of the horizontal ones, where the source font does so with its own.
 """
 
+import logging
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from fontTools.feaLib.builder import addOpenTypeFeaturesFromString
+from fontTools.misc.textTools import Tag
 from fontTools.otlLib.builder import buildLookup, buildSingleSubstSubtable
 from fontTools.ttLib import TTFont
 from fontTools.ttLib.tables import otTables
@@ -16,6 +18,7 @@ from utils.glyphs.charset import VERTICAL_FORMS
 from utils.glyphs.font_file import unicode_cmap
 from utils.glyphs.render import GlyphRenderer
 
+logger = logging.getLogger(__name__)
 FEATURES = ("vert", "vrt2")
 
 
@@ -56,22 +59,32 @@ def vertical_pairs(new: str, there: Collection[str], sources: Sequence[GlyphRend
     return pairs, "".join(c for c in wanted if c in turned and c not in pairs)
 
 
-def add_vertical_forms(font: TTFont, pairs: Mapping[str, str]) -> int:
-    """Have a font replace characters by others in vertical text, beside what its features do; returns how many."""
+def add_vertical_forms(font: TTFont, pairs: Mapping[str, str]) -> None:
+    """Have a font replace characters by others in vertical text, beside what its features do.
+
+    Without `pairs` its features are not read, and so stay byte for byte; features that can't be read stay so too.
+    """
+    if not pairs:
+        return
     cmap = font.getBestCmap() or {}
-    replaced = _replaced(font)
+    try:
+        replaced = _replaced(font)
+    # What fontTools raises for a damaged table is no closed set.
+    except Exception:
+        font.tables.pop(Tag("GSUB"), None)  # half read; it is written as it is in the file
+        logger.info("the features of the base can't be read: it gets no vertical forms")
+        return
     known = {a: b for a, b in pairs.items() if ord(a) in cmap and ord(b) in cmap and cmap[ord(a)] not in replaced}
     glyphs = {cmap[ord(a)]: cmap[ord(b)] for a, b in known.items()}
     if not glyphs:
-        return 0
+        return
     if "GSUB" not in font:
         rules = "\n".join(f"sub {name} by {form};" for name, form in sorted(glyphs.items()))
         features = "\n".join(f"feature {tag} {{ lookup vertical; }} {tag};" for tag in FEATURES)
         text = f"languagesystem DFLT dflt;\nlookup vertical {{\n{rules}\n}} vertical;\n{features}\n"
         addOpenTypeFeaturesFromString(font, text, tables=["GSUB"])
-        return len(glyphs)
-    _append(font, glyphs)
-    return len(glyphs)
+    else:
+        _append(font, glyphs)
 
 
 def _append(font: TTFont, glyphs: Mapping[str, str]) -> None:

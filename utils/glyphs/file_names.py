@@ -31,7 +31,7 @@ def read_names(stems: Sequence[str]) -> Names:
     bare = [COPY.sub("", stem) for stem in stems]
     all_hexadecimal = bool(bare) and all(map(HEXADECIMAL.fullmatch, bare))
     with_letters = [stem for stem in bare if not stem.isdigit()]
-    of_han = {base: sum(_is_han(stem, base) for stem in bare if DECIMAL.fullmatch(stem)) for base in (10, 16)}
+    of_han = {base: sum(is_han(int(stem, base)) for stem in bare if DECIMAL.fullmatch(stem)) for base in (10, 16)}
     is_hexadecimal = all_hexadecimal and (bool(with_letters) or of_han[16] > of_han[10])
     found = {stem: named_character(stem, 16 if is_hexadecimal else 10) for stem in stems}
     return Names(found, _note(found, bare, is_hexadecimal, of_han[16]))
@@ -56,10 +56,6 @@ def named_character(stem: str, base: int = 10) -> str | None:
     else:
         return None
     return chr(codepoint) if codepoint <= 0x10FFFF and is_drawable(chr(codepoint)) else None
-
-
-def _is_han(stem: str, base: int) -> bool:
-    return is_han(int(stem, base))
 
 
 def _note(

@@ -113,7 +113,7 @@ class FontFile:
         return hashlib.sha256(self.path.read_bytes() + self.which.encode()).hexdigest()
 
     @property
-    def place(self) -> str:
+    def full_name(self) -> str:
         """The file as a flag may name it from anywhere."""
         return f"{self.path.resolve()}{self.which}"
 

@@ -5,7 +5,7 @@ import io
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -72,9 +72,11 @@ class GlyphImages:
                 raise UserError(f"is a second image of {character}")
             content = file.read_bytes()
             pixels = np.asarray(read_image(content))
-            if is_light_on_dark(pixels):
+            known = shades(pixels)
+            if known.are_light_on_dark:
                 self._turned, pixels = self._turned + 1, 255 - pixels
-            glyph = em_box(pixels)
+                known = shades(pixels)
+            glyph = em_box(pixels, known)
         except UserError as error:
             self.dropped[printable(file.name)] = str(error)
             return b""
@@ -141,21 +143,30 @@ class GlyphImages:
         }
 
 
-def shades(pixels: np.ndarray) -> tuple[float, float, float, float]:
-    """The grey levels of an image's ink, of its border, of a ring a little further in, and of its lightest parts."""
+class Shades(NamedTuple):
+    """The grey levels of an image's darkest parts, its border, a ring a little further in, and its lightest parts."""
+
+    dark: float
+    paper: float
+    ring: float
+    light: float
+
+    @property
+    def are_light_on_dark(self) -> bool:
+        """Whether the ink is lighter than the paper."""
+        more = max(self.paper - self.dark, CONTRAST)
+        return self.ring - self.paper <= CONTRAST and self.light - self.paper > more
+
+
+def shades(pixels: np.ndarray) -> Shades:
+    """Those of an image uint8 [H, W]."""
     border = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
     y, x = (max(1, side // 20) for side in pixels.shape)
     inner = pixels[y:-y, x:-x]
     ring = np.concatenate([inner[0], inner[-1], inner[:, 0], inner[:, -1]]) if inner.size else border
     few = max(FEWEST, pixels.size // 2000)  # the ink of a dot is more than this, the dust of a scan is less
     dark = float(np.partition(pixels, few, axis=None)[few]) if pixels.size > few else float(pixels.min())
-    return dark, float(np.median(border)), float(np.median(ring)), float(np.percentile(pixels, 99.5))
-
-
-def is_light_on_dark(pixels: np.ndarray) -> bool:
-    """Whether the ink of an image uint8 [H, W] is lighter than its paper."""
-    dark, paper, ring, light = shades(pixels)
-    return ring - paper <= CONTRAST and light - paper > max(paper - dark, CONTRAST)
+    return Shades(dark, float(np.median(border)), float(np.median(ring)), float(np.percentile(pixels, 99.5)))
 
 
 def printable(name: str) -> str:
@@ -163,8 +174,8 @@ def printable(name: str) -> str:
     return name.encode("utf-8", "backslashreplace").decode()
 
 
-def em_box(pixels: np.ndarray) -> Image.Image:
-    """A drawn glyph uint8 [H, W] as a square image, paper 255 and ink 0.
+def em_box(pixels: np.ndarray, known: Shades) -> Image.Image:
+    """A drawn glyph uint8 [H, W], dark on light, with its `shades`, as a square image, paper 255 and ink 0.
 
     Paper is what most of the border shows. In a scan or photo the grey levels near to it become paper, those
     near to the darkest become ink, which takes out the grain of both; a clean drawing is left as it is.
@@ -172,7 +183,7 @@ def em_box(pixels: np.ndarray) -> Image.Image:
     Raises:
         UserError: when there is no ink to tell from the paper, or there are lines around.
     """
-    dark, paper, ring, _ = shades(pixels)
+    dark, paper, ring, _ = known
     if ring - paper > CONTRAST:
         raise UserError("has a dark border: cut the lines of the grid off")
     if paper - dark < CONTRAST:

@@ -321,7 +321,7 @@ class GlyphRenderer:
     @property
     def _recorded_spec(self) -> str:
         is_bundled = self.path.parent == BUNDLED and self.spec.startswith(PREFIX)
-        return f"{PREFIX}{self.path.name}" if is_bundled else "+".join(file.place for file in self.files)
+        return f"{PREFIX}{self.path.name}" if is_bundled else "+".join(file.full_name for file in self.files)
 
     def sha256(self) -> str:
         """The SHA-256 of the font file, in hexadecimal; of slices in any order, that of theirs."""

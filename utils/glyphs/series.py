@@ -29,7 +29,7 @@ class FontSeries(GlyphRenderer):
     def __init__(self, spec: str, placement: Placement | None = None):
         first, *others = by_font(font_files(spec), spec)
         super().__init__(spec, placement, first)
-        further = [GlyphRenderer("+".join(file.place for file in files), files=files) for files in others]
+        further = [GlyphRenderer("+".join(file.full_name for file in files), files=files) for files in others]
         self._series = [GlyphRenderer(spec, self.placement, first), *further]
         self._match()
 
@@ -44,8 +44,9 @@ class FontSeries(GlyphRenderer):
     def _match(self) -> None:
         """Place the further fonts beside the first."""
         first, *further = self.fonts
+        of_first = ideographs(first) if further else ""
         for font in further:
-            own, known = ideographs(font), ideographs(first)
+            own, known = ideographs(font), of_first
             if not (own and known):  # what both have is as large in one as in the other; with nothing, the em tells
                 own = known = "".join(filter(first.covers, font.covered()))
             boxes = [box for box in map(first.ink_box, some(known)) if box is not None]
@@ -62,8 +63,11 @@ class FontSeries(GlyphRenderer):
     def covers_itself(self, character: str) -> bool:
         return self.fonts[0].covers(character)
 
+    @property
+    def placeholders(self) -> frozenset[str]:
+        return self.fonts[0].placeholders
+
     def take_placeholders_for_glyphs(self) -> None:
-        super().take_placeholders_for_glyphs()
         self.fonts[0].take_placeholders_for_glyphs()
 
     def codepoints(self) -> list[int]:

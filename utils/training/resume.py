@@ -56,7 +56,7 @@ def find_origin(given: Mapping[str, Any], paths: Paths) -> Origin:
 def begun_before(given: Mapping[str, Any], paths: Paths) -> dict[str, Any]:
     """The flags of a run that ended before its first checkpoint, as its config.json tells: `latest` begins it again.
 
-    None where there is no such run, or other data is named. Lengths are left out where one is given now.
+    Empty where there is no such run, or other data is named. Lengths are left out where one is given now.
 
     Raises:
         UserError: when config.json is damaged.

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from fontTools.feaLib.builder import addOpenTypeFeaturesFromString
 from fontTools.ttLib import TTFont
+from fontTools.ttLib.tables.DefaultTable import DefaultTable
 
 from tests.helpers.exports import export, pictures, sanitize
 from tests.helpers.fonts import boxes, make_font
@@ -92,3 +93,17 @@ def test_a_base_keeps_its_features_and_gets_these_beside(source, tmp_path, rules
     with TTFont(out) as one, TTFont(again) as two:
         lookups = [len(font["GSUB"].table.LookupList.Lookup) for font in (one, two)]
     assert lookups[0] == lookups[1]
+
+
+def test_features_that_cannot_be_read_stay_as_they_are(source, tmp_path, capsys):
+    base, torn = make_font(tmp_path / "base.ttf", boxes("甲乙"), "Base"), tmp_path / "torn.ttf"
+    with TTFont(base) as font:
+        table = DefaultTable("GSUB")
+        table.data = b"\x00\x01\x00\x00\xff\xff\xff\xff\xff\xff"
+        font["GSUB"] = table
+        font.save(torn)
+    drawings, out = pictures(tmp_path / "drawn", str(source), "永" + PLAIN + FORMS), tmp_path / "Full.ttf"
+    assert export(out, drawings, "--base", torn, spec=str(source)) == 0
+    assert "the features of the base can't be read: it gets no vertical forms" in capsys.readouterr().out
+    with TTFont(out, lazy=True) as font:
+        assert font.reader["GSUB"] == table.data
