@@ -38,3 +38,9 @@ def const_loss(encoded_source: Tensor, encoded_fake: Tensor) -> Tensor:
     The f-constancy of DTN (Taigman et al., 2017). Gradients flow through both arguments.
     """
     return F.mse_loss(encoded_fake, encoded_source)
+
+
+def known_mse_loss(found: Tensor, goal: Tensor) -> Tensor:
+    """The mean squared error of `found`, over what is known of `goal`: what is NaN there does not count."""
+    known = ~goal.isnan()
+    return (found - goal.where(known, found)).square().sum() / known.sum().clamp(min=1)

@@ -12,7 +12,6 @@ from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from model import losses
 from model.config import AMP_TYPES, GENERATORS, Zi2ZiConfig, num_downs
@@ -156,8 +155,8 @@ class UNetGenerator(nn.Module):
         """Draw x [N, C, S, S] in the style of label [N]: (image [N, C, S, S], encoded [N, E]).
 
         A `label` of floats, [N, embedding_num], blends: each row holds the weights of the labels. A network that moves
-        strokes can be given the `deformation` [N, 2, GRID, GRID] to move them by; then the third that it returns is
-        the one that it would have found.
+        strokes can be given the `deformation` [N, 2, GRID, GRID] to move them by, or NaN for its own; then the third
+        that it returns is the one that it would have found.
         """
         field, encoded, found = self._field(x, label, deformation)
         drawn = torch.tanh(field), encoded
@@ -177,7 +176,7 @@ class UNetGenerator(nn.Module):
         found = None
         if self.deformer is not None:
             found = self.deformer(x, style)
-            x = deformed(x, found.detach() if known is None else known)
+            x = deformed(x, found.detach() if known is None else torch.where(known.isnan(), found.detach(), known))
         field, bottleneck = self.model(x, style)
         return field.to(torch.promote_types(field.dtype, torch.float32)), bottleneck.flatten(1), found
 
@@ -259,7 +258,8 @@ class Batch(NamedTuple):
     label: Tensor  # [N] int64
     source: Tensor  # [N, C, S, S]
     target: Tensor  # [N, C, S, S]
-    deformation: Tensor | None = None  # [N, 2, GRID, GRID]: moves the source's strokes to where the target has them
+    # [N, 2, GRID, GRID]: moves the source's strokes to where the target has them; NaN where that is not known.
+    deformation: Tensor | None = None
 
 
 class Zi2ZiModel:
@@ -349,7 +349,7 @@ class Zi2ZiModel:
     def set_input(self, label: Tensor, source: Tensor, target: Tensor, deformation: Tensor | None = None) -> None:
         """Take one batch: label [N] int64, source and target [N, C, S, S] in [-1, 1].
 
-        `deformation` [N, 2, GRID, GRID] is what the generator learns to find, where it moves strokes.
+        `deformation` [N, 2, GRID, GRID] is what the generator learns to find, where it moves strokes; NaN is not known.
         With `accum_steps` k the batch is cut into k micro-batches, which together make one step.
         """
         self._check(label)
@@ -476,7 +476,7 @@ class Zi2ZiModel:
                 encoded_fake = self.netG.encode(fake)
             terms["const_loss"] = config.Lconst_penalty * losses.const_loss(encoded, encoded_fake)
         if deformation is not None and batch.deformation is not None:
-            terms["deform_loss"] = DEFORM_PENALTY * F.mse_loss(deformation, batch.deformation)
+            terms["deform_loss"] = DEFORM_PENALTY * losses.known_mse_loss(deformation, batch.deformation)
         return terms
 
     @property

@@ -30,6 +30,7 @@ from utils.training.stopping import Due, End, Schedule, StopSignals
 
 logger = logging.getLogger(__name__)
 
+MOST_ALIGNED = 16384  # pairs whose strokes are aligned; of further ones the network's own guess is taken
 LOG_STEPS = 10  # losses are read from the device, written and shown every so many steps
 ALONE = Ranks()  # the one process of a run without torchrun
 
@@ -153,10 +154,12 @@ class Trainer:
         # The gradients that the descent needs are not deterministic on CUDA, and not known to be there on MPS.
         if device.type != "cuda" or self.options.deterministic:
             device = torch.device("cpu")
-        logger.info(f"aligning the strokes of {len(self.pairs)} pairs")
-        found = []
-        with Progress(len(self.pairs), 0, "aligning") as progress:
-            for some in register_pairs(self.pairs.data, self.pairs.pairs, self.options.image_size, device):
+        chosen = some_of(len(self.pairs), MOST_ALIGNED, self.options.random_seed)
+        of_all = f" of {len(self.pairs)}" if len(chosen) < len(self.pairs) else ""
+        logger.info(f"aligning the strokes of {len(chosen)}{of_all} pairs")
+        pairs, found = [self.pairs.pairs[index] for index in chosen], []
+        with Progress(len(pairs), 0, "aligning") as progress:
+            for some in register_pairs(self.pairs.data, pairs, self.options.image_size, device):
                 found.append(some)
                 progress.advance(len(some))
                 if signals.received:
@@ -164,8 +167,10 @@ class Trainer:
         if self.ranks.most(signals.received):
             logger.info("stopped before the first step of this run: nothing is new")
             return False
-        self.pairs.deformations = np.concatenate(found)
-        pixels = np.linalg.norm(self.pairs.deformations, axis=1).mean() / 2 * self.options.image_size
+        aligned = np.concatenate(found)
+        self.pairs.deformations = np.full((len(self.pairs), *aligned.shape[1:]), np.nan, np.float32)
+        self.pairs.deformations[chosen] = aligned
+        pixels = np.linalg.norm(aligned, axis=1).mean() / 2 * self.options.image_size
         logger.info(
             f"the strokes to learn lie {pixels:.1f} pixels from the source's, on average: that is learned first"
         )
@@ -310,6 +315,13 @@ class Trainer:
             pth.check_fit(self.model.netD, pretrained.discriminator, path)
         self.model.load_weights(pretrained.generator, pretrained.discriminator, pretrained.shadow)
         self.step = step
+
+
+def some_of(count: int, most: int, seed: int) -> list[int]:
+    """At most `most` of the numbers below `count`, in order: the same ones for the same seed."""
+    if count <= most:
+        return list(range(count))
+    return sorted(np.random.default_rng((seed, count)).choice(count, most, replace=False).tolist())
 
 
 def learning_rate_factor(epoch: float, schedule: int) -> float:

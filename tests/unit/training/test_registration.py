@@ -9,7 +9,10 @@ import pytest
 import torch
 from PIL import Image
 
+from model import losses
 from model.deform import GRID, deformed
+from model.losses import known_mse_loss
+from tests.helpers.models import tiny_batch, tiny_model
 from tests.helpers.scripts import run_train
 from utils.data.font_pairs import FontData, Split
 from utils.data.loader import TrainingPairs, carried, collate
@@ -86,6 +89,45 @@ def test_items_have_the_deformations_of_their_pairs():
     label, source, target, deformation = collate(pairs.__getitems__([(0, 1), (0, 0)]))
     assert len(label) == len(source) == len(target) == 2
     assert deformation[:, 0, 0, 0].tolist() == [1, 0]
+
+
+def test_of_many_pairs_some_are_aligned_and_the_others_learn_without(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(trainer, "MOST_ALIGNED", 20)
+    seen = []
+
+    def loss(found, goal):
+        known = ~goal.isnan().flatten(1).any(1)
+        seen.extend(known.tolist())
+        return known_mse_loss(found, goal)
+
+    monkeypatch.setattr(losses, "known_mse_loss", loss)
+    assert run_train(tmp_path / "run", "--deform", "--max_steps", 5, "--batch_size", 16) == 0
+    assert "aligning the strokes of 20 of " in capsys.readouterr().out
+    assert 0 < sum(seen) < len(seen)
+
+
+def test_a_glyph_whose_strokes_are_not_aligned_is_drawn_from_where_they_are_found():
+    model = tiny_model(deform=True)
+    with torch.no_grad():
+        model.netG.deformer.out.bias.fill_(0.5)
+    label, source, _ = tiny_batch()
+    model.netG.eval()
+    known = torch.zeros(len(source), 2, GRID, GRID)
+    known[0] = torch.nan
+    drawn, _, _ = model.netG(source, label, known)
+    free, _ = model.netG(source, label)
+    assert torch.equal(drawn[0], free[0])
+    assert not torch.equal(drawn[1], free[1])
+
+
+def test_the_error_of_what_is_not_known_does_not_count():
+    goal = torch.tensor([[1.0, 2.0], [torch.nan, torch.nan]])
+    found = torch.tensor([[1.0, 4.0], [7.0, 7.0]], requires_grad=True)
+    loss = known_mse_loss(found, goal)
+    loss.backward()
+    assert loss.item() == 2.0
+    assert found.grad.tolist() == [[0.0, 2.0], [0.0, 0.0]]
+    assert known_mse_loss(found, goal * torch.nan).item() == 0.0
 
 
 def test_a_signal_while_strokes_are_aligned_ends_the_run_before_it_began(tmp_path, capsys, monkeypatch):
