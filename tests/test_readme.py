@@ -8,7 +8,7 @@ import pytest
 
 import infer
 import train
-from utils import font_export, prepare, specimen, template
+from utils import choose, font_export, prepare, specimen, template
 from utils.cli import flags_in
 from utils.drawing.flags import DRAW
 from utils.fonts.flags import EXPORT
@@ -23,17 +23,17 @@ PARSERS = {
     "-m utils.font_export": font_export.build_parser(),
     "-m utils.specimen": specimen.build_parser(),
     "-m utils.template": template.build_parser(),
+    "-m utils.choose": choose.build_parser(),
 }
 
 
-TABLES = (TRAIN, DRAW, prepare.PACK, prepare.UNPACK, EXPORT, specimen.SPECIMEN, template.TEMPLATE)
+TABLES = (TRAIN, DRAW, prepare.PACK, prepare.UNPACK, EXPORT, specimen.SPECIMEN, template.TEMPLATE, choose.CHOOSE)
 # --help itself, and flags of earlier ports, of torchrun and pip, and of the studies.
 FOREIGN = {
     "--averages",
     "--canvas_size",
     "--char_size",
     "--characters",
-    "--count",
     "--crop_src_font",
     "--each_loop_length",
     "--experiment_checkpoint_dir",

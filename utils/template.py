@@ -1,6 +1,7 @@
 """Pages to write your glyphs on, as a PDF to print; and the glyphs out of photos or scans of these pages.
 
-python -m utils.template --charset mine.txt --out template.pdf
+python -m utils.template --count 60 --out template.pdf
+python -m utils.template --charset mine.txt
 python -m utils.template --scan page1.jpg page2.jpg --out_dir hand
 """
 
@@ -14,19 +15,27 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from utils.cli import Flag, FlagTable, Parser, run_script
+from utils.cli import Flag, FlagTable, Parser, at_least, run_script
 from utils.errors import UserError, abbreviate
 from utils.files import write_whole
 from utils.glyphs.charset import codepoint_name, read_charset
+from utils.glyphs.components import choose
 from utils.glyphs.render import GlyphRenderer
 from utils.glyphs.writing_page import cut_off, draw_page, left_out, page_forms, read_page
 from utils.images import read_image, save_image
 
 logger = logging.getLogger("utils.template")  # which is __main__ when it runs
 
+COUNT = 100  # characters of a template that nothing is said of
+
 TEMPLATE: FlagTable = {
     "pages to print": (
-        Flag("charset", "characters to write: charsets joined by +, or a text file"),
+        Flag("charset", "characters to write: charsets joined by +, or a text file (default: some of Big5 level 1)"),
+        Flag(
+            "count",
+            "of these only so many, as utils.choose has them (default: all; without --charset 100)",
+            at_least(1),
+        ),
         Flag("out", "PDF to write", str, "template.pdf"),
         Flag("cell", "millimetres of a side of an em box, 12 to 60", float, 22.0),
         Flag("src_font", "font of the small characters above the cells", str, "bundled:source.otf"),
@@ -44,6 +53,7 @@ class TemplateOptions:
     """The value of every flag."""
 
     charset: str | None = None
+    count: int | None = None
     out: str = "template.pdf"
     cell: float = 22.0
     src_font: str = "bundled:source.otf"
@@ -65,15 +75,17 @@ def main(argv: list[str] | None = None) -> int:
 def run(given: dict[str, Any]) -> int:
     """Write the pages, or cut the glyphs out of photos; returns 1 when a page could not be read."""
     options = TemplateOptions(**given)
-    if bool(options.charset) == bool(options.scan):
-        raise UserError("name the characters to write with --charset, or pages that are written on with --scan")
+    if options.scan and (options.charset or options.count):
+        raise UserError(
+            "--scan reads pages that are written on, which tell their characters: leave --charset and --count out"
+        )
     return cut(options) if options.scan else write_pages(options)
 
 
 def write_pages(options: TemplateOptions) -> int:
     """Write the PDF."""
     font = GlyphRenderer(options.src_font)
-    characters = read_charset(options.charset or "", font.covered)
+    characters = to_write(options, font)
     if Path(options.out).suffix.lower() != ".pdf":
         raise UserError(f"--out {options.out} does not end in .pdf")
     forms = page_forms(characters, options.cell)
@@ -87,6 +99,19 @@ def write_pages(options: TemplateOptions) -> int:
     write_whole(Path(options.out), content.getvalue())
     logger.info(f"{options.out}: {len(characters)} cells, pages: {len(forms)}, to be printed at actual size")
     return 0
+
+
+def to_write(options: TemplateOptions, font: GlyphRenderer) -> str:
+    """The characters of the pages, in the order of their charset."""
+    characters, count = read_charset(options.charset or "big5_1", font.covered), options.count
+    if count is None and options.charset is None:
+        count = COUNT
+    if count is None or count >= len(characters):
+        return characters
+    shown = "".join(filter(font.covers, characters))
+    chosen = choose(characters, count, among=shown if len(shown) >= count else characters)
+    logger.info(f"{count} of {len(characters)} characters, which have most of the components of the others")
+    return "".join(filter(set(chosen).__contains__, characters))
 
 
 def cut(options: TemplateOptions) -> int:

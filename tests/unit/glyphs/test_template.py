@@ -11,6 +11,7 @@ from utils import template
 from utils.errors import UserError
 from utils.glyphs import writing_page
 from utils.glyphs.charset import read_charset
+from utils.glyphs.components import choose
 from utils.glyphs.image_folder import GlyphImages
 from utils.glyphs.placement import Movement
 from utils.glyphs.render import GlyphRenderer
@@ -130,8 +131,8 @@ def test_a_page_of_something_else_is_named():
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
-        ([], "name the characters to write with --charset, or pages"),
-        (["--charset", "big5_1", "--scan", "a.jpg"], "name the characters to write with --charset, or pages"),
+        (["--charset", "big5_1", "--scan", "a.jpg"], "tell their characters: leave --charset and --count out"),
+        (["--count", "5", "--scan", "a.jpg"], "tell their characters: leave --charset and --count out"),
         (["--charset", "big5_1", "--cell", "5"], "--cell 5 is not from 12 to 60 millimetres"),
         (["--charset", "nope"], "neither a charset"),
         (["--charset", "big5_1", "--out", "a.png"], "does not end in .pdf"),
@@ -169,3 +170,21 @@ def test_what_reaches_the_edge_of_its_cell_is_said(tmp_path, capsys):
     Image.fromarray(page).save(tmp_path / "page.png")
     assert template.main(["--scan", str(tmp_path / "page.png"), "--out_dir", str(tmp_path / "hand")]) == 0
     assert f"1 reach the edge of their cell: {WRITTEN[1]}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("flags", "charset", "count"),
+    [
+        ([], "big5_1", template.COUNT),
+        (["--count", "30"], "big5_1", 30),
+        (["--charset", "jis_1", "--count", "9"], "jis_1", 9),
+    ],
+)
+def test_a_template_has_the_characters_to_draw_first(flags, charset, count, tmp_path, monkeypatch):
+    forms = []
+    monkeypatch.setattr(template, "draw_page", lambda form, *_: forms.append(form) or Image.new("L", (40, 60)))
+    assert template.main([*flags, "--out", str(tmp_path / "page.pdf")]) == 0
+    characters = "".join(cell[0] for form in forms for cell in form.cells)
+    among = "".join(filter(LABELS.covers, read_charset(charset)))  # so that each cell shows its character
+    assert sorted(characters) == sorted(choose(read_charset(charset), count, among=among))
+    assert list(characters) == sorted(characters, key=read_charset(charset).index)
