@@ -289,7 +289,9 @@ class Export:
         if pairs:
             logger.info(f"punctuation with another form in vertical text (vert): {len(pairs)}")
         if lacking:
-            logger.info(f"left out in vertical text, since their vertical forms are not drawn: {abbreviate(lacking)}")
+            logger.info(
+                f"in vertical text these stay as they are, since their other forms are not drawn: {abbreviate(lacking)}"
+            )
         return pairs
 
     def _build(self, glyphs: Iterable[OutlinedGlyph], vertical: Mapping[str, str]) -> int:

@@ -14,7 +14,7 @@ from fontTools.otlLib.builder import buildLookup, buildSingleSubstSubtable
 from fontTools.ttLib import TTFont
 from fontTools.ttLib.tables import otTables
 
-from utils.glyphs.charset import VERTICAL_FORMS
+from utils.glyphs.charset import VERTICAL_FORMS, is_han
 from utils.glyphs.font_file import unicode_cmap
 from utils.glyphs.render import GlyphRenderer
 
@@ -23,7 +23,7 @@ FEATURES = ("vert", "vrt2")
 
 
 def turned_in(source: GlyphRenderer) -> set[str]:
-    """The characters of a font, those with a vertical form, that its own features replace in vertical text."""
+    """The characters of a font that its own features replace in vertical text."""
     found: set[str] = set()
     for file in source.files:
         try:
@@ -32,7 +32,7 @@ def turned_in(source: GlyphRenderer) -> set[str]:
         # What fontTools raises for a damaged table is no closed set. The font can be set horizontally all the same.
         except Exception:
             continue
-        found |= {c for c in VERTICAL_FORMS if cmap.get(ord(c)) in replaced}
+        found |= {chr(code) for code, name in cmap.items() if name in replaced}
     return found
 
 
@@ -50,13 +50,14 @@ def _replaced(font: TTFont) -> set[str]:
 def vertical_pairs(new: str, there: Collection[str], sources: Sequence[GlyphRenderer]) -> tuple[dict[str, str], str]:
     """Which of the `new` characters of a font get which vertical form, and those that would need one that it lacks.
 
-    The font has what is `there` too. The `sources` tell which are replaced in vertical text.
+    The font has what is `there` too. The `sources` tell which are replaced in vertical text; of some, such as small
+    kana, Unicode has no form, so that none can be drawn.
     """
-    wanted = [c for c in new if c in VERTICAL_FORMS]
-    turned = set().union(*map(turned_in, sources)) if wanted else set()
-    known = {*new, *there}
-    pairs = {c: VERTICAL_FORMS[c] for c in wanted if c in turned and VERTICAL_FORMS[c] in known}
-    return pairs, "".join(c for c in wanted if c in turned and c not in pairs)
+    upright = [c for c in new if not is_han(ord(c))]
+    turned = set().union(*map(turned_in, sources)) if upright else set()
+    known, wanted = {*new, *there}, [c for c in upright if c in turned]
+    pairs = {c: VERTICAL_FORMS[c] for c in wanted if VERTICAL_FORMS.get(c) in known}
+    return pairs, "".join(c for c in wanted if c not in pairs)
 
 
 def add_vertical_forms(font: TTFont, pairs: Mapping[str, str]) -> None:

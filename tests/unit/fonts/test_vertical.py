@@ -56,8 +56,16 @@ def test_what_lacks_its_form_is_said(source, tmp_path, capsys):
     assert export(out, drawings, spec=str(source)) == 0
     said = capsys.readouterr().out
     assert "in vertical text (vert): 1" in said
-    assert "left out in vertical text, since their vertical forms are not drawn: 「" in said
+    assert "in vertical text these stay as they are, since their other forms are not drawn: 「" in said
     assert set_vertically(out, "，「") == "︐「"
+
+
+def test_what_has_a_form_that_unicode_lacks_is_said_too(tmp_path, capsys):
+    rules = "feature vert { sub u3041 by u3043; sub u6C38 by u3043; } vert;"  # as small kana are moved
+    source = featured(tmp_path / "source.ttf", "永ぁぃ", rules, "Source")
+    out, drawings = tmp_path / "New.ttf", pictures(tmp_path / "drawn", str(source), "永ぁぃ")
+    assert export(out, drawings, spec=str(source)) == 0
+    assert "their other forms are not drawn: ぁ\n" in capsys.readouterr().out
 
 
 def test_text_without_punctuation_needs_no_feature(source, tmp_path):
