@@ -18,7 +18,8 @@ from fontTools.ttLib import TTFont
 
 from utils import font_export, metrics
 from utils.fonts import flags
-from utils.fonts.trace_cache import trace_image
+from utils.fonts.fit import Lattice
+from utils.fonts.trace_cache import CHUNK, trace_files
 from utils.glyphs.charset import codepoint_name, read_charset
 from utils.glyphs.render import GlyphRenderer
 from utils.images import save_image
@@ -77,14 +78,13 @@ def milliseconds(spec: str, characters: str, size: int) -> float:
     """The processor time of tracing one glyph, from its file on."""
     font = GlyphRenderer(spec)
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "glyph.png"
-        spent = 0.0
-        for character in characters[:100]:
+        jobs = [(character, Path(folder) / f"{number}.png") for number, character in enumerate(characters[:100])]
+        for character, path in jobs:
             save_image(font.render(character, size), path)
-            start = time.process_time()
-            trace_image(path.read_bytes(), flags.DEFAULTS["tolerance"])
-            spent += time.process_time() - start
-    return spent / len(characters[:100]) * 1000
+        start = time.process_time()
+        for place in range(0, len(jobs), CHUNK):
+            trace_files(jobs[place : place + CHUNK], flags.DEFAULTS["tolerance"], Lattice(0.001))
+    return (time.process_time() - start) / len(jobs) * 1000
 
 
 def main() -> None:

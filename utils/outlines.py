@@ -11,9 +11,15 @@ def level_lines(image: np.ndarray) -> list[np.ndarray]:
 
     Pixel (0, 0) spans 0 to 1. Ink lies to the right of a line in the direction it runs (seen with y downwards).
     """
-    ink = np.pad(255.0 - image, 1)  # paper all around closes every line
+    dark = image < 255
+    rows, columns = np.flatnonzero(dark.any(1)), np.flatnonzero(dark.any(0))
+    if not len(rows):
+        return []
+    top, left = rows[0], columns[0]
+    ink = np.pad(255.0 - image[top : rows[-1] + 1, left : columns[-1] + 1], 1)  # paper all around closes every line
     generator = contourpy.contour_generator(z=ink, name="serial", line_type=contourpy.LineType.Separate)
-    return [np.asarray(line)[:-1] - 0.5 for line in generator.lines(255 / 2)]
+    corner = np.array([left - 0.5, top - 0.5])
+    return [np.asarray(line)[:-1] + corner for line in generator.lines(255 / 2)]
 
 
 def points_along(line: np.ndarray, step: float) -> np.ndarray | None:

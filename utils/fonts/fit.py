@@ -1,5 +1,6 @@
 """Fitting lines and curves to the points of an edge."""
 
+import itertools
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -142,20 +143,94 @@ def _fit_pieces(samples: Samples, knots: Knots, tolerance: float) -> np.ndarray:
     away = cross(unit(p3 - p0)[piece], points - p0[piece])
     straight = (_highest(np.abs(away), piece, total) <= STRAIGHT) & (chord > 1e-9)
     straight &= np.abs(_bow(away, piece, begin, counts)) <= BOW
-    t1, t2 = knots.out[chosen], -knots.into[end[chosen]]
     u, length = _by_chords(points, piece, begin, counts, p0, p3)
-    controls = np.empty((total, 2, 2))
+    curves = _Curves(points, piece, _Sums(begin, counts), (p0, p3), (knots.out[chosen], -knots.into[end[chosen]]))
     for _ in range(ROUNDS):
-        controls = _least_squares(points, u, piece, (p0, p3), (t1, t2), length)
-        u = _nearest(points, u, piece, p0, controls, p3)
-    error = norms(_bezier(u, p0[piece], controls[piece, 0], controls[piece, 1], p3[piece]) - points)
+        curves.fit(u, length)
+        u = curves.nearest(u)
+    error = np.abs(curves.off(u))
     worst = _highest(error, piece, total)
     bad = (worst > tolerance) & ~straight & (counts >= FEWEST_TO_CUT)
-    knots.controls[chosen], knots.straight[chosen], knots.settled[chosen] = controls, straight, ~bad
+    knots.controls[chosen], knots.straight[chosen], knots.settled[chosen] = curves.controls(), straight, ~bad
     at = np.flatnonzero((error == worst[piece]) & bad[piece])
     at = at[np.unique(piece[at], return_index=True)[1]]
     place = np.clip(at - begin[piece[at]], 2, counts[piece[at]] - 3)
     return inside[begin[piece[at]] + place]
+
+
+class _Sums:
+    """Sums over the samples of each piece, which lie one after the other."""
+
+    def __init__(self, begin: np.ndarray, counts: np.ndarray):
+        self.has, self.count = counts > 0, len(counts)
+        self.begin = begin[self.has]
+
+    def of(self, *values: np.ndarray) -> np.ndarray:
+        """Of each array [N] the sums [K], all together [len(values), K]."""
+        found = np.zeros((len(values), self.count), np.result_type(*values))
+        if len(self.begin):
+            found[:, self.has] = np.add.reduceat(np.stack(values), self.begin, axis=1)
+        return found
+
+
+class _Curves:
+    """Cubics for all pieces at once, whose ends and the directions there are given.
+
+    Points and vectors are complex numbers, x + iy: of small arrays the number of operations is what takes the time.
+    """
+
+    def __init__(self, points: np.ndarray, piece: np.ndarray, sums: _Sums, ends: tuple, directions: tuple):
+        self.points, self.piece, self.sums = _complex(points), piece, sums
+        (self.p0, self.p3), (self.t1, self.t2) = map(_complex, ends), map(_complex, directions)
+        self.q0, self.q3 = self.p0[piece], self.p3[piece]  # the same for each sample
+        self.square1, self.both, self.square2 = (
+            (a.conj() * b).real for a, b in ((self.t1, self.t1), (self.t1, self.t2), (self.t2, self.t2))
+        )
+
+    def fit(self, u: np.ndarray, length: np.ndarray) -> None:
+        """Find by least squares how far the control points lie along the directions, from the samples' parameters."""
+        v = 1 - u
+        uu, vv = u * u, v * v
+        b1, b2 = 3 * u * vv, 3 * uu * v
+        rest = self.points - (vv * v + b1) * self.q0 - (uu * u + b2) * self.q3
+        b11, b12, b22 = self.sums.of(b1 * b1, b1 * b2, b2 * b2)
+        r1, r2 = self.sums.of(b1 * rest, b2 * rest)
+        c11, c12, c22 = self.square1 * b11, self.both * b12, self.square2 * b22
+        x1, x2 = (self.t1.conj() * r1).real, (self.t2.conj() * r2).real
+        determinant = c11 * c22 - c12 * c12
+        safe = np.abs(determinant) > 1e-9
+        determinant = np.where(safe, determinant, 1.0)
+        first, second = (x1 * c22 - x2 * c12) / determinant, (c11 * x2 - c12 * x1) / determinant
+        fair = safe & (np.minimum(first, second) > 0.01 * length) & (np.maximum(first, second) < 2 * length)
+        first, second = np.where(fair, first, length / 3), np.where(fair, second, length / 3)
+        self.p1, self.p2 = self.p0 + self.t1 * first, self.p3 + self.t2 * second
+        self.q1, self.q2 = self.p1[self.piece], self.p2[self.piece]
+
+    def off(self, u: np.ndarray) -> np.ndarray:
+        """From each sample to its point on the curve."""
+        v = 1 - u
+        uu, vv = u * u, v * v
+        return vv * v * self.q0 + 3 * u * vv * self.q1 + 3 * uu * v * self.q2 + uu * u * self.q3 - self.points
+
+    def nearest(self, u: np.ndarray) -> np.ndarray:
+        """One step of Newton's method for the parameter of each sample to that of its nearest point on the curve."""
+        v = 1 - u
+        d0, d1, d2 = self.q1 - self.q0, self.q2 - self.q1, self.q3 - self.q2
+        off = self.off(u)
+        first = 3 * (v * v * d0 + 2 * v * u * d1 + u * u * d2)
+        second = 6 * (v * (d1 - d0) + u * (d2 - d1))
+        slope = (first.conj() * first + off.conj() * second).real
+        step = (off.conj() * first).real / np.where(np.abs(slope) < 1e-9, np.inf, slope)
+        return np.clip(u - np.clip(step, -0.2, 0.2), 0, 1)
+
+    def controls(self) -> np.ndarray:
+        """The control points of each piece: [K, 2, 2]."""
+        return np.stack([self.p1.real, self.p1.imag, self.p2.real, self.p2.imag], 1).reshape(-1, 2, 2)
+
+
+def _complex(vectors: np.ndarray) -> np.ndarray:
+    """Vectors [N, 2] as complex numbers [N]."""
+    return vectors[:, 0] + 1j * vectors[:, 1]
 
 
 def _bow(away, piece, begin, counts) -> np.ndarray:
@@ -193,58 +268,13 @@ def _sum(values: np.ndarray, piece: np.ndarray, count: int) -> np.ndarray:
     return np.bincount(piece, values, minlength=count)
 
 
-def _bezier(u: np.ndarray, p0: np.ndarray, p1: np.ndarray, p2: np.ndarray, p3: np.ndarray) -> np.ndarray:
-    u = u[:, None]
-    v = 1 - u
-    return v**3 * p0 + 3 * u * v**2 * p1 + 3 * u**2 * v * p2 + u**3 * p3
-
-
-def _least_squares(points, u, piece, ends, directions, total) -> np.ndarray:
-    """How far the control points lie along the directions at the ends, by least squares, for all pieces at once."""
-    (p0, p3), (t1, t2) = ends, directions
-    v, count = 1 - u, len(p0)
-    b1, b2 = 3 * u * v**2, 3 * u**2 * v
-    a1, a2 = t1[piece] * b1[:, None], t2[piece] * b2[:, None]
-    b0_p0 = (v**3 + b1)[:, None] * p0[piece]
-    b3_p3 = (u**3 + b2)[:, None] * p3[piece]
-    rest = points - b0_p0 - b3_p3
-    c11, c12, c22 = (_sum(dot(x, y), piece, count) for x, y in ((a1, a1), (a1, a2), (a2, a2)))
-    x1, x2 = (_sum(dot(x, rest), piece, count) for x in (a1, a2))
-    determinant = c11 * c22 - c12**2
-    safe = np.abs(determinant) > 1e-9
-    determinant = np.where(safe, determinant, 1.0)
-    first, second = (x1 * c22 - x2 * c12) / determinant, (c11 * x2 - c12 * x1) / determinant
-    fair = safe & (first > 0.01 * total) & (second > 0.01 * total) & (first < 2 * total) & (second < 2 * total)
-    first, second = np.where(fair, first, total / 3), np.where(fair, second, total / 3)
-    return np.stack([p0 + t1 * first[:, None], p3 + t2 * second[:, None]], 1)
-
-
-def _nearest(points, u, piece, p0, controls, p3) -> np.ndarray:
-    """One step of Newton's method for the parameter of each sample to that of its nearest point on the curve."""
-    q0, q1, q2, q3 = p0[piece], controls[piece, 0], controls[piece, 1], p3[piece]
-    w, v = u[:, None], 1 - u[:, None]
-    off = _bezier(u, q0, q1, q2, q3) - points
-    first = 3 * (v**2 * (q1 - q0) + 2 * v * w * (q2 - q1) + w**2 * (q3 - q2))
-    second = 6 * (v * (q2 - 2 * q1 + q0) + w * (q3 - 2 * q2 + q1))
-    slope = dot(first, first) + dot(off, second)
-    step = dot(off, first) / np.where(np.abs(slope) < 1e-9, np.inf, slope)
-    return np.clip(u - np.clip(step, -0.2, 0.2), 0, 1)
-
-
-def _point(at: np.ndarray) -> tuple[float, float]:
-    x, y = at
-    return x, y
-
-
 def _assemble(samples: Samples, knots: Knots) -> list[Contour]:
     end, _ = pieces_between(samples, knots)
-    contours = []
-    for start in samples.starts:
-        mine = np.flatnonzero(samples.first[knots.index] == start)
-        segments = []
-        for i in mine:
-            first, second = knots.controls[i]
-            controls = None if knots.straight[i] else (_point(first), _point(second))
-            segments.append(Segment(_point(knots.at[end[i]]), controls))
-        contours.append(Contour(_point(knots.at[mine[0]]), segments))
-    return contours
+    starts, ends, controls = (list(map(tuple, at.tolist())) for at in (knots.at, knots.at[end], knots.controls))
+    segments = [
+        Segment(at, None if straight else (tuple(first), tuple(second)))
+        for at, (first, second), straight in zip(ends, controls, knots.straight.tolist(), strict=True)
+    ]
+    _, first = np.unique(samples.first[knots.index], return_index=True)
+    limits = [*first.tolist(), len(segments)]
+    return [Contour(starts[begin], segments[begin:stop]) for begin, stop in itertools.pairwise(limits)]

@@ -176,7 +176,8 @@ def add_extremes(samples: Samples, knots: Knots) -> Knots:
         index, once = np.unique(index, return_index=True)
         if not len(index):
             break
-        apart = np.append(np.diff(index) > 3, True)  # two extremes side by side are one
+        near = (np.diff(index) <= 3) & (np.diff(samples.first[index]) == 0)
+        apart = np.append(~near, True)  # two extremes side by side are one
         index, axis = index[apart], axis[once][apart]
         knots = knots.joined(extremes(samples, index, axis))
     return knots

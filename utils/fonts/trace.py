@@ -3,8 +3,11 @@
 The outline is the 50% level of the anti-aliased image, found to a fraction of a pixel. It is cut at corners and at
 extremes, and each piece is fitted by a straight line, or by the cubic of least squares whose ends keep their directions
 (Schneider, "An Algorithm for Automatically Fitting Digitized Curves", Graphics Gems, 1990); what does not fit is cut in
-two where it is worst, with one direction for both halves. All pieces of a glyph are fitted at once, in flat arrays.
+two where it is worst, with one direction for both halves. All pieces are fitted at once, in flat arrays.
 """
+
+import itertools
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -20,12 +23,20 @@ def trace(image: np.ndarray, tolerance: float = TOLERANCE, lattice: Lattice | No
     Ink lies to the right of an outline in the direction it runs (seen with y downwards), so that holes run the
     other way round than what they are in. A blank image has none. With a `lattice` every segment ends on it.
     """
-    contours = []
-    for line in level_lines(image):
-        samples = points_along(line, STEP)
-        if samples is not None:
-            contours.append(samples)
-    return fit(contours, tolerance, lattice) if contours else []
+    return trace_all([image], tolerance, lattice)[0]
+
+
+def trace_all(
+    images: Sequence[np.ndarray], tolerance: float = TOLERANCE, lattice: Lattice | None = None
+) -> list[list[Contour]]:
+    """As `trace`, for each of several images: the pieces of all are fitted at once, which is faster."""
+    outlines = [
+        [samples for line in level_lines(image) if (samples := points_along(line, STEP)) is not None]
+        for image in images
+    ]
+    all_of_them = list(itertools.chain.from_iterable(outlines))
+    fitted = iter(fit(all_of_them, tolerance, lattice) if all_of_them else [])
+    return [list(itertools.islice(fitted, len(own))) for own in outlines]
 
 
 def to_svg(contours: list[Contour], side: int) -> str:

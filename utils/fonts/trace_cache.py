@@ -1,11 +1,13 @@
 """Outlines of many drawings: traced by all cores, kept in a file so that a run that was stopped can continue."""
 
 import contextlib
+import functools
+import itertools
 import json
 import multiprocessing
 import os
 import signal
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
@@ -16,32 +18,39 @@ from tqdm import tqdm
 
 from utils.errors import Failure, UserError
 from utils.files import naming, short_digest, writable
-from utils.fonts.fit import Lattice
-from utils.fonts.trace import trace
+from utils.fonts.fit import Contour, Lattice
+from utils.fonts.trace import trace_all
 from utils.glyphs.charset import codepoint_name
 from utils.images import read_image
 
-VERSION = 1  # of what is kept: another one is made anew
-CHUNK = 8  # drawings that a process takes at a time
+VERSION = 2  # of what is kept: another one is made anew
+CHUNK = 8  # drawings that are traced at a time
 MOST_ON_WINDOWS = 61  # processes that can be waited for there
 FEW = 8  # drawings a process that are sooner traced than the process is started
 DIGITS = 6  # of a coordinate, as a share of the canvas
+Job = tuple[str, Path]  # a character, and its drawing
+Work = Callable[[Sequence[Job]], list[dict[str, Any]]]
 Contours = list[list[list[float]]]  # a contour is its start and segments: 2 numbers for a line, 6 for a curve
 
 
-def trace_image(content: bytes, tolerance: float, lattice: Lattice | None = None) -> Contours:
-    """The outlines in an image file, as shares of the canvas, y downwards; so is the `lattice` that they end on.
+def read_square(path: Path) -> tuple[str, np.ndarray]:
+    """What identifies the content of an image file, and its pixels, uint8 [S, S].
 
     Raises:
-        UserError: when it can't be read, is not square, or has no outline.
+        UserError: when it can't be read, or is not square.
     """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"can't be read: {error.strerror}") from error
     pixels = np.asarray(read_image(content))
     if pixels.shape[0] != pixels.shape[1]:
         raise UserError(f"is {pixels.shape[1]} x {pixels.shape[0]} pixels, not square")
-    side = len(pixels)
-    contours = trace(pixels, tolerance, Lattice(*(value * side for value in lattice)) if lattice else None)
-    if not contours:
-        raise UserError("has no outline: it is blank")
+    return short_digest(content), pixels
+
+
+def as_shares(contours: list[Contour], side: int) -> Contours:
+    """Outlines in an image of `side` pixels as shares of the canvas, y downwards."""
 
     def shares(*points: tuple[float, float]) -> list[float]:
         return [round(float(value) / side, DIGITS) for point in points for value in point]
@@ -64,40 +73,52 @@ def pen_calls(contours: Contours, place: Any) -> list[tuple[str, tuple]]:
     return calls
 
 
-def _trace_file(job: tuple[str, Path, float, Lattice]) -> dict[str, Any]:
-    """The line of the trace file for a drawing; `error` says why there is no outline."""
-    character, path, tolerance, lattice = job
-    record: dict[str, Any] = {"character": codepoint_name(character)}
-    try:
-        content = path.read_bytes()
-        record["digest"] = short_digest(content)
-        record["contours"] = trace_image(content, tolerance, lattice)
-    except OSError as error:
-        record["error"] = f"can't be read: {error.strerror}"
-    except UserError as error:
-        record["error"] = str(error)
-    return record
+def trace_files(jobs: Sequence[Job], tolerance: float, lattice: Lattice) -> list[dict[str, Any]]:
+    """The lines of the trace file for some drawings; `error` says why one has no outline.
+
+    The `lattice` is in shares of the canvas too.
+    """
+    records: list[dict[str, Any]] = []
+    by_side: dict[int, list[tuple[dict[str, Any], np.ndarray]]] = {}
+    for character, path in jobs:
+        record: dict[str, Any] = {"character": codepoint_name(character)}
+        records.append(record)
+        try:
+            record["digest"], pixels = read_square(path)
+            by_side.setdefault(len(pixels), []).append((record, pixels))
+        except UserError as error:
+            record["error"] = str(error)
+    for side, some in by_side.items():
+        own = Lattice(*(value * side for value in lattice))
+        for (record, _), contours in zip(some, trace_all([pixels for _, pixels in some], tolerance, own), strict=True):
+            if contours:
+                record["contours"] = as_shares(contours, side)
+            else:
+                record["error"] = "has no outline: it is blank"
+    return records
 
 
-def _leave_interrupts_to_parent() -> None:
+def ignore_interrupts() -> None:
+    """Leave interrupts to the parent: for the beginning of a process of a pool."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 @contextlib.contextmanager
-def _worked_off(jobs: list[tuple[str, Path, float, Lattice]], workers: int) -> Iterator[Iterator[dict[str, Any]]]:
+def _worked_off(jobs: Sequence[Job], work: Work, workers: int) -> Iterator[Iterator[dict[str, Any]]]:
     """The records of jobs in their order, by several processes where that is worth starting them.
 
     Raises:
         Failure: when one of these is killed.
     """
+    chunks = [jobs[start : start + CHUNK] for start in range(0, len(jobs), CHUNK)]
     if workers == 1 or len(jobs) <= FEW * workers:
-        yield map(_trace_file, jobs)
+        yield itertools.chain.from_iterable(map(work, chunks))
         return
     context = multiprocessing.get_context("spawn")
     workers = min(workers, MOST_ON_WINDOWS) if os.name == "nt" else workers
-    pool = ProcessPoolExecutor(workers, context, _leave_interrupts_to_parent)
+    pool = ProcessPoolExecutor(workers, context, ignore_interrupts)
     try:
-        yield pool.map(_trace_file, jobs, chunksize=CHUNK)
+        yield itertools.chain.from_iterable(pool.map(work, chunks))
     except BrokenProcessPool as error:
         raise Failure("a process that traces was killed, perhaps for want of memory: run the command again") from error
     finally:
@@ -122,11 +143,12 @@ class Traces:
             OSError: when the file can't be written.
         """
         self._read_kept()
-        left = [(c, path, self.tolerance, self.lattice) for c, path in self.images.items() if c not in self._places]
+        left = [(c, path) for c, path in self.images.items() if c not in self._places]
+        work = functools.partial(trace_files, tolerance=self.tolerance, lattice=self.lattice)
         with contextlib.ExitStack() as stack:
             stack.enter_context(naming(self.path))
             file = stack.enter_context(self.path.open("ab"))
-            records = stack.enter_context(_worked_off(left, workers))
+            records = stack.enter_context(_worked_off(left, work, workers))
             bar = tqdm(records, "tracing", len(self.images), initial=len(self._places), unit="glyph", disable=None)
             for record in bar:
                 character = chr(int(record["character"][2:], 16))
@@ -176,4 +198,5 @@ class Traces:
 
 def cores() -> int:
     """How many processes can work at the same time."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(count, MOST_ON_WINDOWS) if os.name == "nt" else count

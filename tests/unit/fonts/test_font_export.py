@@ -174,7 +174,8 @@ def test_a_placed_glyph_sits_where_a_drawn_one_would(tmp_path):
     (tmp_path / "in").mkdir()
     save_image(drawn, tmp_path / "in" / "字.png")
     frame = Layout(placement, 1000, SourceSpacing(data.source, placement, 1000), data.source)
-    glyph = frame.glyph("字", trace_cache.trace_image((tmp_path / "in" / "字.png").read_bytes(), 0.2, frame.lattice))
+    (traced,) = trace_cache.trace_files([("字", tmp_path / "in" / "字.png")], 0.2, frame.lattice)
+    glyph = frame.glyph("字", traced["contours"])
     assert glyph.bounds() == pytest.approx((250, 150, 650, 550), abs=3)
 
 
@@ -364,8 +365,8 @@ def test_what_was_traced_is_not_traced_again(tmp_path, monkeypatch):
     changed = list(images.values())[1]
     save_image(GlyphRenderer(TARGET).render(some(TARGET, 1), 96), changed)
     traced = []
-    real = trace_cache.trace_image
-    monkeypatch.setattr(trace_cache, "trace_image", lambda *args: traced.append(1) or real(*args))
+    real = trace_cache.trace_files
+    monkeypatch.setattr(trace_cache, "trace_files", lambda jobs, **how: traced.extend(jobs) or real(jobs, **how))
     again = trace_cache.Traces(path, images, 0.2, lattice)
     again.trace(1)
     assert len(traced) == 3
