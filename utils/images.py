@@ -59,7 +59,7 @@ def read_image(content: bytes, channels: int = 1) -> Image.Image:
     formats = READABLE
     if HEIC_MARK.match(content):
         if not find_spec("pillow_heif"):
-            raise UserError("is HEIC: python -m pip install -r utils/requirements/heic.txt")
+            raise UserError("is HEIC: python -m pip install -r utils/requirements/heic.txt", code="heic")
         importlib.import_module("pillow_heif").register_heif_opener()
         formats = ("HEIF",)
     try:
@@ -67,17 +67,17 @@ def read_image(content: bytes, channels: int = 1) -> Image.Image:
             warnings.simplefilter("ignore")  # Pillow warns of what is odd in a file that it reads all the same
             with Image.open(io.BytesIO(content), formats=formats) as image:
                 if image.width * image.height > LARGEST:
-                    raise UserError(f"is {image.width} x {image.height} pixels, too large")
+                    raise UserError(f"is {image.width} x {image.height} pixels, too large", code="too_large")
                 return _plain(ImageOps.exif_transpose(image)).convert("L" if channels == 1 else "RGB")
     except UserError:
         raise
     except Image.DecompressionBombError as error:
-        raise UserError("claims to have far more pixels than can be read") from error
+        raise UserError("claims to have far more pixels than can be read", code="too_large") from error
     except UnidentifiedImageError as error:
-        raise UserError(f"can't be read as an image (it {NO_IMAGE})") from error
+        raise UserError(f"can't be read as an image (it {NO_IMAGE})", code="no_image") from error
     # Pillow documents no closed set of errors for damaged files.
     except Exception as error:
-        raise UserError(f"can't be read as an image ({' '.join(str(error).split())[:80]})") from error
+        raise UserError(f"can't be read as an image ({' '.join(str(error).split())[:80]})", code="damaged") from error
 
 
 def _plain(image: Image.Image) -> Image.Image:

@@ -25,7 +25,7 @@ from utils.data.font_pairs import FontData, Split
 from utils.data.obj_file import read_obj, write_obj
 from utils.data.pairs import Pair, PairData
 from utils.data.record_pairs import RecordData
-from utils.errors import UserError
+from utils.errors import Reason, UserError
 from utils.files import remove_stray, write_whole
 from utils.images import read_image
 
@@ -155,7 +155,7 @@ def unpack(file: str, out_dir: str) -> int:
         try:
             read_image(content)
         except UserError as error:
-            opened.dropped[number] = str(error)
+            opened.dropped[number] = Reason.of(error)
             continue
         with Image.open(io.BytesIO(content)) as image:
             kind = image.format or "PNG"

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from utils.errors import UserError
+from utils.errors import Reason, UserError
 from utils.files import write_whole
 
 LONGEST = 100  # opcodes of a record; a pickled (int, bytes) has ten or so
@@ -31,7 +31,7 @@ class ObjFile:
     labels: list[int] = field(default_factory=list)
     spans: list[tuple[int, int]] = field(default_factory=list)  # offset and length of the image bytes
     numbers: list[int] = field(default_factory=list)  # place of the record in the file, from 1
-    dropped: dict[int, str] = field(default_factory=dict)  # number of a record -> why it is left out
+    dropped: dict[int, Reason] = field(default_factory=dict)  # number of a record -> why it is left out
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -87,13 +87,15 @@ def _read_record(file: BinaryIO, size: int, number: int, index: ObjFile) -> bool
     except UserError:
         raise
     except (ValueError, EOFError, IndexError, OverflowError, UnicodeDecodeError) as error:
-        index.dropped[number] = f"can't be read, nor what follows it ({str(error)[:60] or 'it is cut'})"
+        index.dropped[number] = Reason(
+            f"can't be read, nor what follows it ({str(error)[:60] or 'it is cut'})", "damaged"
+        )
         return False
     if not known or span is None or type(label) is not int or label < 0:
-        index.dropped[number] = "is no pair of a label and an image"
+        index.dropped[number] = Reason("is no pair of a label and an image", "no_pair")
         return True
     if label > HIGHEST_LABEL:
-        index.dropped[number] = f"has a label beyond {HIGHEST_LABEL}"
+        index.dropped[number] = Reason(f"has a label beyond {HIGHEST_LABEL}", "label")
         return True
     index.labels.append(label)
     index.spans.append(span)

@@ -25,7 +25,7 @@ from utils.data.pairs import (
     sample_validation,
     split_held_out,
 )
-from utils.errors import UserError
+from utils.errors import Reason, UserError, codes
 from utils.glyphs.placement import Box, Movement, median_frame, on_canvas
 from utils.images import EXTENSIONS, ink_box, read_image
 
@@ -41,7 +41,7 @@ class PairFolder:
     files: list[Path] = field(default_factory=list)
     labels: list[int] = field(default_factory=list)
     numbers: list[int] = field(default_factory=list)
-    dropped: dict[int, str] = field(default_factory=dict)
+    dropped: dict[int, Reason] = field(default_factory=dict)
     _names: list[str] = field(default_factory=list)
 
     def __post_init__(self):
@@ -50,9 +50,9 @@ class PairFolder:
             self._names.append(file.name.encode("utf-8", "backslashreplace").decode())
             label = re.match(r"[0-9]+(?=_)", file.stem)
             if file.suffix.lower() not in EXTENSIONS:
-                self.dropped[number] = "is no png, jpg, tif or bmp"
+                self.dropped[number] = Reason("is no png, jpg, tif or bmp", "no_image")
             elif label and int(label[0]) > HIGHEST_LABEL:
-                self.dropped[number] = f"has a label beyond {HIGHEST_LABEL}"
+                self.dropped[number] = Reason(f"has a label beyond {HIGHEST_LABEL}", "label")
             else:
                 self.files.append(file)
                 self.labels.append(int(label[0]) if label else 0)
@@ -95,7 +95,7 @@ def split_picture(content: bytes, channels: int) -> tuple[Image.Image, Image.Ima
     image = read_image(content, channels)
     side = image.height
     if image.width != 2 * side:
-        raise UserError(f"is {image.width} x {side} pixels, not two squares side by side")
+        raise UserError(f"is {image.width} x {side} pixels, not two squares side by side", code="shape")
     return image.crop((side, 0, 2 * side, side)), image.crop((0, 0, side, side))
 
 
@@ -124,7 +124,7 @@ class RecordData(PairData):
         self.path = train.path  # what was asked for: the file, or a folder with train.obj
         self.by_hash = by_hash
         self.channels, self.split_ratio, self.seed = channels, split_ratio, seed
-        self.dropped: dict[int, str] = {}
+        self.dropped: dict[int, Reason] = {}
         self._places: dict[int, tuple[int, int]] = {}  # key -> file, index
         self._sources: dict[int, str] = {}  # key -> digest of the source glyph, which stands for the character
         digest = hashlib.sha256()
@@ -164,7 +164,7 @@ class RecordData(PairData):
                 content = file.read(index)
                 source, _ = split_picture(content, self.channels)
             except UserError as error:
-                self.dropped[sign * number] = str(error)
+                self.dropped[sign * number] = Reason.of(error)
                 continue
             self._places[sign * number] = which, index
             self._sources[sign * number] = hashlib.sha256(source.tobytes()).hexdigest()
@@ -266,10 +266,10 @@ class RecordData(PairData):
             "labels": self.labels,
             "frame": self.frame,
             "pairs": len(self._places),
-            "dropped": self._dropped_names(),
+            "dropped": codes(self._dropped_names()),
         }
 
-    def _dropped_names(self) -> dict[str, str]:
+    def _dropped_names(self) -> dict[str, Reason]:
         train, val = self.files[0], self.files[-1]
         return {
             train.record_name(key) if key > 0 else f"{val.path.name} {val.record_name(-key)}": reason

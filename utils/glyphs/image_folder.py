@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from utils.errors import UserError
+from utils.errors import Reason, UserError, codes
 from utils.glyphs.file_names import COPY, read_names
 from utils.glyphs.placement import Box, Movement, Placement, on_canvas
 from utils.images import EXTENSIONS, INK, NO_IMAGE, PAPER, ink_box, read_image
@@ -41,7 +41,7 @@ class GlyphImages:
         self.path = Path(folder)
         self.name = self.path.resolve().name
         self.placement = placement or Placement.centred(1, 0)
-        self.dropped: dict[str, str] = dict(dropped or {})
+        self.dropped = {name: Reason.recorded(code) for name, code in (dropped or {}).items()}
         self.notes: list[str] = []
         self._glyphs: dict[str, bytes] = {}  # compressed: thousands of them fit into memory
         digest = hashlib.sha256()
@@ -65,11 +65,11 @@ class GlyphImages:
         """Take a file in, or note why not; returns what identifies its content."""
         try:
             if file.suffix.lower() not in EXTENSIONS:
-                raise UserError(NO_IMAGE)
+                raise UserError(NO_IMAGE, code="no_image")
             if character is None:
-                raise UserError("is not named by a character")
+                raise UserError("is not named by a character", code="unnamed")
             if character in self._glyphs:
-                raise UserError(f"is a second image of {character}")
+                raise UserError(f"is a second image of {character}", code="second")
             content = file.read_bytes()
             pixels = np.asarray(read_image(content))
             known = shades(pixels)
@@ -78,7 +78,7 @@ class GlyphImages:
                 known = shades(pixels)
             glyph = em_box(pixels, known)
         except UserError as error:
-            self.dropped[printable(file.name)] = str(error)
+            self.dropped[printable(file.name)] = Reason.of(error)
             return b""
         packed = io.BytesIO()
         glyph.save(packed, "PNG", compress_level=1)
@@ -139,7 +139,7 @@ class GlyphImages:
             "name": self.name,
             "sha256": self.sha256(),
             "placement": asdict(self.placement),
-            "dropped": self.dropped,
+            "dropped": codes(self.dropped),
         }
 
 
@@ -185,9 +185,9 @@ def em_box(pixels: np.ndarray, known: Shades) -> Image.Image:
     """
     dark, paper, ring, _ = known
     if ring - paper > CONTRAST:
-        raise UserError("has a dark border: cut the lines of the grid off")
+        raise UserError("has a dark border: cut the lines of the grid off", code="border")
     if paper - dark < CONTRAST:
-        raise UserError("shows no ink")
+        raise UserError("shows no ink", code="blank")
     if (dark, paper) != (INK, PAPER):
         black, white = (dark + share * (paper - dark) for share in LEVELS)
         levels = (np.arange(256) - black) / (white - black) * (PAPER - INK) + INK

@@ -234,8 +234,8 @@ def test_a_folder_of_pictures_takes_labels_from_names(tmp_path):
     (tmp_path / "20251124_1.png").write_bytes(picture(4))
     data = RecordData.open(tmp_path, channels=1)
     assert data.describe()["dropped"] == {
-        "20251124_1.png": "has a label beyond 9999",
-        "notes.txt": "is no png, jpg, tif or bmp",
+        "20251124_1.png": "label",
+        "notes.txt": "no_image",
     }
     assert [label for label, _ in data.train_pairs] == [0, 2, 0]
     assert data.labels == ["0", "1", "2"]

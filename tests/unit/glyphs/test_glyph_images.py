@@ -277,10 +277,22 @@ def test_drawn_glyphs_train_and_resume(tmp_path, capsys):
     assert "label 0 hand, 6 images: 5 characters to train on, 1 held out" in said
     assert "不.png is left out: it shows no ink" in said
     config = json.loads((tmp_path / "run" / "config.json").read_text(encoding="utf-8"))
-    assert config["data"]["targets"][0]["dropped"] == {"不.png": "shows no ink"}
+    assert config["data"]["targets"][0]["dropped"] == {"不.png": "blank"}
     assert run_train(tmp_path / "run", "--resume", "latest", "--max_steps", 3, "--num_workers", 1) == 0
     moved = shutil.move(folder, tmp_path / "moved")
     assert run_train(tmp_path / "run", "--resume", "latest", "--max_steps", 4, "--dst_imgs", moved) == 0
     run = ["--experiment_dir", str(tmp_path / "run"), "--gpu_ids", "-1"]
     assert infer.main([*run, "--src_txt", "木水國"]) == 0
     assert len(list((tmp_path / "run" / "infer" / "0").glob("U+*.png"))) == 3
+
+
+def test_why_a_file_is_left_out_is_told_in_words_and_recorded_as_a_code(tmp_path):
+    drawn(ink=255).save(tmp_path / "一.png")
+    drawn().save(tmp_path / "二.png")
+    images = GlyphImages(str(tmp_path))
+    assert images.dropped == {"一.png": "shows no ink"}
+    recorded = images.describe()["dropped"]
+    assert recorded == {"一.png": "blank"}
+    again = pickle.loads(pickle.dumps(GlyphImages(str(tmp_path))))
+    assert again.describe()["dropped"] == recorded
+    assert GlyphImages(str(tmp_path), dropped=recorded).describe()["dropped"] == recorded
