@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from utils.cli import Flag, FlagTable, Parser, at_least, run_script
 from utils.errors import UserError, abbreviate
+from utils.experiment.marks import REDRAW, marked, read_marks
 from utils.files import write_whole
 from utils.glyphs.charset import codepoint_name, read_charset
 from utils.glyphs.components import choose
@@ -36,6 +37,7 @@ TEMPLATE: FlagTable = {
             "of these only so many, as utils.choose has them (default: all; without --charset 100)",
             at_least(1),
         ),
+        Flag("redraw", "review.json: the characters that it marks to be redrawn"),
         Flag("out", "PDF to write", str, "template.pdf"),
         Flag("cell", "millimetres of a side of an em box, 12 to 60", float, 22.0),
         Flag("src_font", "font of the small characters above the cells", str, "bundled:source.otf"),
@@ -54,6 +56,7 @@ class TemplateOptions:
 
     charset: str | None = None
     count: int | None = None
+    redraw: str | None = None
     out: str = "template.pdf"
     cell: float = 22.0
     src_font: str = "bundled:source.otf"
@@ -75,10 +78,11 @@ def main(argv: list[str] | None = None) -> int:
 def run(given: dict[str, Any]) -> int:
     """Write the pages, or cut the glyphs out of photos; returns 1 when a page could not be read."""
     options = TemplateOptions(**given)
-    if options.scan and (options.charset or options.count):
-        raise UserError(
-            "--scan reads pages that are written on, which tell their characters: leave --charset and --count out"
-        )
+    naming = [name for name in ("redraw", "charset", "count") if name in given]
+    if options.scan and naming:
+        raise UserError(f"--scan reads pages that are written on, which tell their characters: leave --{naming[0]} out")
+    if options.redraw and len(naming) > 1:
+        raise UserError(f"--redraw tells the characters: leave --{naming[1]} out")
     return cut(options) if options.scan else write_pages(options)
 
 
@@ -103,6 +107,11 @@ def write_pages(options: TemplateOptions) -> int:
 
 def to_write(options: TemplateOptions, font: GlyphRenderer) -> str:
     """The characters of the pages, in the order of their charset."""
+    if options.redraw:
+        marks = read_marks(Path(options.redraw))
+        if not marked(marks, (REDRAW,)):
+            raise UserError(f"{options.redraw} marks no character to be redrawn")
+        return marked(marks, (REDRAW,))
     characters, count = read_charset(options.charset or "big5_1", font.covered), options.count
     if count is None and options.charset is None:
         count = COUNT

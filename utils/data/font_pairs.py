@@ -45,6 +45,7 @@ class Split(NamedTuple):
     earlier: Earlier | None = None
     all_sources: bool = False  # whether those that only further fonts of the source have are taken too
     generated: str | None = None  # the file that tells which glyphs of the targets were generated
+    excluded: str = ""  # characters that are not taken at all
 
 
 @dataclass
@@ -89,6 +90,10 @@ class FontData(PairData):
             wanted = "".join(sorted({character for target in targets for character in offered(target)}))
         else:
             wanted = read_charset(charset, source.covered)
+        excluded = set(split.excluded)
+        wanted = "".join(character for character in wanted if character not in excluded)
+        if excluded and not wanted:
+            raise UserError("--exclude_characters leaves no character to learn")
         names = distinct([font.name for font in (source, *targets)])
         in_source = source.covers if split.all_sources else source.covers_itself
         covered = [set(filter(covers, wanted)) for covers in (in_source, *(target.covers for target in targets))]

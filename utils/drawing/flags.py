@@ -64,6 +64,7 @@ DRAW: FlagTable = {
         Flag("fill", "font that lends, as they are, the characters that are neither drawn nor in the base"),
         Flag("fill_charset", "of these alone, charsets joined by + (default: all that it has)"),
         Flag("exclude_suspects", "worst of the suspects to leave out of the font (default 0)", at_least(0)),
+        Flag("exclude", "review.json: what it marks to be redrawn or left out is left out of the font"),
     ),
     "known from the checkpoint (accepted, and checked against it)": (
         *(Flag(name, "anti-aliased downsampling", bool) for name in CONFIRMED_BLUR),
@@ -108,6 +109,7 @@ class DrawOptions:
     fill: str | None = None
     fill_charset: str | None = None
     exclude_suspects: int = 0
+    exclude: str | None = None
     g_blur: bool | None = None
     d_blur: bool | None = None
     generator: str | None = None

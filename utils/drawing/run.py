@@ -10,20 +10,22 @@ from utils.drawing.compare import compare
 from utils.drawing.draw import draw_files
 from utils.drawing.flags import DrawOptions
 from utils.drawing.job import Job
-from utils.drawing.session import Session, open_session
+from utils.drawing.review import open_review
+from utils.drawing.session import HEADINGS, Session, open_session
 from utils.drawing.suspects import draw_suspects, rank_drawings
 from utils.errors import UserError
-from utils.experiment.manifest import earlier_entries, entry_title, read_suspects, write_manifest
+from utils.experiment.manifest import changed_since, earlier_entries, entry_title, read_suspects, write_manifest
 from utils.files import locked, remove_stray, write_json
 from utils.fonts import export
 from utils.fonts.coverage import charsets_for, coverage, coverage_lines
 from utils.glyphs.charset import unique
 from utils.glyphs.generated import disregard_generated
 from utils.glyphs.render import GlyphRenderer
+from utils.labels import Label, label_folder
 
 logger = logging.getLogger(__name__)
 
-OF_FONT = ("font_name", "font_name_en", "base", "fill", "fill_charset", "exclude_suspects")
+OF_FONT = ("font_name", "font_name_en", "base", "fill", "fill_charset", "exclude_suspects", "exclude")
 MOST_NAMED = 10  # failures that are named
 
 
@@ -65,6 +67,7 @@ def check_font_flags(options: DrawOptions) -> None:
     if options.image_ext == "svg":
         raise UserError("--font_out traces pictures: leave out --image_ext svg")
     of_font = options.of_font()
+    export.excluded_by_review(of_font)
     if options.exclude_suspects and not options.suspects:
         read_suspects(export.folder_of_drawings(of_font), of_font.label)
 
@@ -129,7 +132,23 @@ def report_coverage(session: Session, missing: str) -> None:
 def find_suspects(session: Session) -> None:
     """Rank the drawings, the most suspicious first: suspects.json, and a sheet of the worst."""
     job, folder = session.job, session.folder
-    ranked = rank_drawings(job, list(session.models.values()), session.batch_size)
+    drawn, changed = HEADINGS[session.weights.kind], changed_since(folder, job.drawings)
+    ranked = rank_drawings(job, session.models, drawn, session.batch_size, changed)
     write_json(folder / "suspects.json", {"suspects": ranked})
     draw_suspects(ranked, job, folder / "suspects.png")
     logger.info(f"{len(ranked)} drawings, the most suspicious first, are in {folder / 'suspects.json'}")
+    labels = list(dict.fromkeys(entry["label"] for entry in ranked))
+    for label in labels:
+        page = folder / ("review.html" if len(labels) == 1 else f"review_{label_folder(label)}.html")
+        write_review(session, label, page)
+
+
+def write_review(session: Session, label: Label, page: Path) -> None:
+    """Write the page to look the drawings through on; a font is made without one too."""
+    options = session.options
+    try:
+        open_review(Path(options.experiment_dir), session.folder, label, options.src_font, None).write(page)
+    except UserError as error:
+        logger.error(f"there is no review page: {error}")
+    else:
+        logger.info(f"{page}: to be looked through in a browser")

@@ -3,7 +3,13 @@
 Each is compared with its source glyph, and the comparison with that of true pairs of the training.
 """
 
-from collections.abc import Callable, Sequence
+import contextlib
+import functools
+import multiprocessing
+from collections import deque
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,63 +21,65 @@ from tqdm import tqdm
 from model import Zi2ZiModel
 from utils import metrics
 from utils.drawing.job import Job
-from utils.errors import UserError
+from utils.errors import Failure, UserError
 from utils.experiment.manifest import entry
+from utils.fonts.trace_cache import cores, ignore_interrupts
 from utils.images import DARK, read_image, save_sheet, to_grey
-from utils.labels import heaviest
+from utils.labels import Label, heaviest
 from utils.metrics import SPECK, connected_parts
 from utils.sample import draw
 
 GRID = 16  # cells a side, in which the distribution of ink is compared
 SPECK_SHARE = 0.0012  # of the canvas: ink parts smaller than this are specks
 REFERENCE = 300  # true pairs that are looked at
+MOST_WORKERS = 8  # processes, each of which loads torch
+MOST_WAITING = 32  # batches
+FEW_TO_SHARE = 500  # drawings that are sooner measured than processes are started
 SHOWN = 60  # suspects on the sheet
 MOST_SPREADS = 8.0  # that one reason counts
 # The least spread of a measure that is taken for one, so that where all true pairs agree a small step is not endless.
 FLOORS = {
-    "parts": 0.7,
-    "holes": 0.7,
-    "ink": 0.06,
+    "parts": 0.7,  # other number of parts than the source has
+    "holes": 0.7,  # other number of holes
+    "ink": 0.06,  # other amount of ink
     "specks": 0.35,
-    "likeness": 0.02,
-    "local": 0.05,
-    "reach": 0.02,
-    "border": 0.25,
-    "greyness": 0.25,
-    "weights": 0.004,
+    "likeness": 0.02,  # the ink lies elsewhere
+    "local": 0.05,  # ink is missing or added in a place
+    "reach": 0.02,  # another box
+    "border": 0.25,  # cut at the border
+    "greyness": 0.25,  # grey edges
+    "weights": 0.004,  # raw and EMA weights disagree
 }
-REASONS = {
-    "parts": "other number of parts than its source",
-    "holes": "other number of holes than its source",
-    "ink": "other amount of ink than its source",
-    "specks": "stray specks",
-    "likeness": "its ink lies elsewhere than that of its source",
-    "local": "ink is missing or added in a place",
-    "reach": "its box is another than that of its source",
-    "border": "cut at the border",
-    "greyness": "grey edges",
-    "weights": "raw and EMA weights disagree",
-}
+REASONS = tuple(FLOORS)  # as suspects.json has them: the review page says in words what each means
 
 
 def measure(source: np.ndarray, drawn: np.ndarray) -> dict[str, float]:
     """What tells a good drawing from a bad one, of two glyphs uint8 [S, S]; differences to the source, mostly."""
     side = len(drawn)
     true, ink = source < DARK, drawn < DARK
-    (parts, specks), (true_parts, _) = (_parts(mask, SPECK_SHARE * side * side) for mask in (ink, true))
+    inner, true_inner = _framed(ink), _framed(true)
+    (parts, specks), (true_parts, _) = (_parts(mask, SPECK_SHARE * side * side) for mask in (inner, true_inner))
     grey = ((drawn > 0.1 * 255) & (drawn < 0.9 * 255)).sum()
     outline = metrics.outline(ink).sum()
+    density, true_density = _density(ink), _density(true)
     return {
         "parts": parts - true_parts,
-        "holes": _parts(~ink, SPECK, diagonal=False)[0] - _parts(~true, SPECK, diagonal=False)[0],
+        "holes": _parts(~inner, SPECK, diagonal=False)[0] - _parts(~true_inner, SPECK, diagonal=False)[0],
         "ink": float(np.log((ink.sum() + 1) / (true.sum() + 1))),
         "specks": specks,
-        "likeness": 1 - _correlation(_density(ink), _density(true)),
-        "local": float(np.abs(_density(ink) - _density(true)).max() / (_density(true).max() + 1e-9)),
+        "likeness": 1 - _correlation(density, true_density),
+        "local": float(np.abs(density - true_density).max() / (true_density.max() + 1e-9)),
         "reach": float(np.abs(_box(ink) - _box(true)).max()),
         "border": float(ink[0].any() + ink[-1].any() + ink[:, 0].any() + ink[:, -1].any()),
         "greyness": float(grey / (outline + 1)),
     }
+
+
+def _framed(ink: np.ndarray) -> np.ndarray:
+    """The box of the ink with a frame of paper around, which has its parts and its holes."""
+    rows, columns = np.flatnonzero(ink.any(1)), np.flatnonzero(ink.any(0))
+    box = ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1] if len(rows) else ink[:0, :0]
+    return np.pad(box, 2)
 
 
 def _parts(mask: np.ndarray, smallest: float, diagonal: bool = True) -> tuple[int, int]:
@@ -146,41 +154,99 @@ def rank(
     for item, one in zip(entries, odd, strict=True):
         reasons = sorted((name for name, value in one.items() if value > 1), key=lambda name: -one[name])
         score = float(np.sqrt(sum(value**2 for value in one.values())))
-        ranked.append({**item, "score": round(score, 3), "reasons": [REASONS[name] for name in reasons]})
+        ranked.append({**item, "score": round(score, 3), "reasons": reasons})
     return sorted(ranked, key=lambda item: -item["score"])
 
 
-def rank_drawings(job: Job, models: Sequence[Zi2ZiModel], batch_size: int) -> list[dict[str, Any]]:
+def rank_drawings(
+    job: Job, models: Mapping[str, Zi2ZiModel], drawn: str, batch_size: int, changed: Collection[Path] = ()
+) -> list[dict[str, Any]]:
     """Rank the drawings that are there, as `rank` does; of two `models` the disagreement counts as well.
+
+    `drawn` is the one of them that has made the drawings: the other draws each to compare, but for those that the user
+    has `changed` since.
 
     Raises:
         UserError: when the truth has no pair of a label to tell what is usual.
     """
-    source, truth = job.source, job.truth
+    source, size = job.source, models[drawn].config.image_size
+    done = [drawing for drawing in job.drawings if drawing.path.is_file() and source.covers(drawing.key)]
+    norms = norms_of(job, {drawing.label for drawing in done}, size)
+    other = next((model for name, model in models.items() if name != drawn), None)
+    measured: list[dict[str, float]] = []
+    disagreement: list[float] = []
+    bar = tqdm(total=len(done), desc="comparing", unit="glyph", disable=None)
+    with bar, measuring(len(done)) as measure_some:
+        waiting: deque[Measuring] = deque()
+        for start in range(0, len(done), batch_size):
+            batch = done[start : start + batch_size]
+            sources = np.stack([source.render(drawing.key, size) for drawing in batch])
+            paths = [drawing.path for drawing in batch]
+            waiting.append(measure_some(list(zip(to_grey(sources), paths, strict=True))))
+            if len(waiting) > MOST_WAITING:  # they hold their glyphs in memory
+                measured += waiting.popleft()()
+            if other is not None:
+                glyphs = to_grey(draw(other, sources, [drawing.label for drawing in batch], batch_size))
+                pairs = zip(paths, glyphs, strict=True)
+                disagreement += [0.0 if path in changed else difference(path, glyph) for path, glyph in pairs]
+            bar.update(len(batch))
+        while waiting:
+            measured += waiting.popleft()()
+    return rank([entry(drawing) for drawing in done], measured, norms, disagreement or None)
+
+
+def norms_of(job: Job, labels: Collection[Label], size: int) -> dict[Label, Norm]:
+    """What is usual in each of the labels, by the pairs that are known to be true.
+
+    Raises:
+        UserError: when there are none.
+    """
+    truth, norms = job.truth, {}
     if truth is None:
         raise UserError("--suspects: there are no true glyphs to tell what is usual")
-    done = [drawing for drawing in job.drawings if drawing.path.is_file() and source.covers(drawing.key)]
-    size, norms = models[0].config.image_size, {}
-    for label in {drawing.label for drawing in done}:
+    for label in labels:
         pairs = [pair for pair in truth.train_pairs if pair[0] == heaviest(label)]
         if not pairs:
             raise UserError(f"--suspects: label {label} has no true glyphs to tell what is usual")
         norms[label] = norm_of_pairs(lambda pair: truth.render_pair(pair, size), pairs)
-    measured, disagreement = [], []
-    bar = tqdm(total=len(done), desc="comparing", unit="glyph", disable=None)
-    for start in range(0, len(done), batch_size):
-        batch = done[start : start + batch_size]
-        sources = np.stack([source.render(drawing.key, size) for drawing in batch])
-        for drawing, glyph in zip(batch, sources, strict=True):
-            drawn = np.asarray(read_image(drawing.path.read_bytes()))
-            measured.append(measure(to_grey(glyph[None])[0], drawn))
-        if len(models) == 2:
-            labels = [drawing.label for drawing in batch]
-            one, other = (to_grey(draw(model, sources, labels, batch_size)).astype(np.float32) for model in models)
-            disagreement += (np.abs(one - other).mean((1, 2)) / 255).tolist()
-        bar.update(len(batch))
-    bar.close()
-    return rank([entry(drawing) for drawing in done], measured, norms, disagreement or None)
+    return norms
+
+
+def difference(path: Path, glyph: np.ndarray) -> float:
+    """The mean difference of a drawing's file and a glyph uint8 [S, S], in grey levels of 0 to 1."""
+    there = np.asarray(read_image(path.read_bytes()).resize(glyph.shape[::-1]), np.float32)
+    return float(np.abs(there - glyph).mean() / 255)
+
+
+Pairs = list[tuple[np.ndarray, Path]]  # source glyphs uint8 [S, S], and the files of their drawings
+Measuring = Callable[[], list[dict[str, float]]]  # waits for the result
+
+
+def measure_files(pairs: Pairs) -> list[dict[str, float]]:
+    """As `measure`, of drawings in files."""
+    return [measure(glyph, np.asarray(read_image(path.read_bytes()))) for glyph, path in pairs]
+
+
+@contextlib.contextmanager
+def measuring(count: int) -> Iterator[Callable[[Pairs], Measuring]]:
+    """What measures some of `count` pairs: in other processes, where they are many, while the network draws.
+
+    Raises:
+        Failure: when one of these is killed.
+    """
+    workers = min(cores(), MOST_WORKERS)
+    if workers == 1 or count < FEW_TO_SHARE:
+        yield lambda pairs: functools.partial(measure_files, pairs)
+        return
+    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), ignore_interrupts)
+    try:
+        yield lambda pairs: pool.submit(measure_files, pairs).result
+    except BrokenProcessPool as error:
+        raise Failure(
+            "a process that compares was killed, perhaps for want of memory: run the command again"
+        ) from error
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def draw_suspects(ranked: Sequence[dict[str, Any]], job: Job, path: Path) -> None:

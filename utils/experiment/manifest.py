@@ -1,6 +1,7 @@
 """What was drawn, as manifest.json and suspects.json tell."""
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -71,8 +72,8 @@ def read_manifest(path: Path) -> list[dict[str, Any]]:
     return known
 
 
-def read_suspects(folder: Path, label: Label) -> list[str]:
-    """The characters of suspects.json, the worst first.
+def read_suspects(folder: Path, label: Label) -> dict[str, dict[str, Any]]:
+    """What suspects.json tells of each character, the worst first: its score and reasons.
 
     Raises:
         UserError: when it is not there or can't be read.
@@ -81,10 +82,23 @@ def read_suspects(folder: Path, label: Label) -> list[str]:
     if not path.is_file():
         raise UserError(f"{path}: no such file: infer.py --suspects makes it")
     try:
-        entries = json.loads(path.read_text("utf-8"))["suspects"]
-        return [chr(int(entry["codepoint"][2:], 16)) for entry in entries if entry["label"] == label]
+        entries = [entry for entry in json.loads(path.read_text("utf-8"))["suspects"] if entry["label"] == label]
+        return {
+            chr(int(entry["codepoint"][2:], 16)): {
+                "score": _finite(entry["score"]),
+                "reasons": [str(reason) for reason in entry["reasons"]],
+            }
+            for entry in entries
+        }
     except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise UserError(f"{path} can't be read: {abbreviate(str(error), 100)}") from error
+
+
+def _finite(value: Any) -> float:
+    """A number; raises ValueError for what is none."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise ValueError(f"{value!r} is no number")
+    return value
 
 
 @dataclass(frozen=True)
@@ -181,6 +195,16 @@ def kept_entry(drawing: Drawing, earlier: Mapping[str, Mapping[str, Any]], manne
     same = all(known.get(name) == value for name, value in manner.of(drawing.label).items())
     has_field = not manner.with_fields or ("field" in known and drawing.field.is_file())
     return dict(known) if same and has_field else None
+
+
+def changed_since(folder: Path, drawings: Sequence[Drawing]) -> set[Path]:
+    """The files of those drawings that are not what was written when the manifest's entries were."""
+    known = earlier_entries(folder)
+    return {
+        drawing.path
+        for drawing in drawings
+        if drawing.path.is_file() and not is_unchanged(drawing.path, known.get(identity(entry(drawing)), {}))
+    }
 
 
 def write_manifest(folder: Path, header: Mapping[str, Any], entries: Sequence[dict[str, Any]]) -> None:

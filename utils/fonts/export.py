@@ -9,9 +9,11 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from utils.cli import as_given
 from utils.errors import UserError, abbreviate
 from utils.experiment.config import Paths, read_config
 from utils.experiment.manifest import find_drawings, read_manifest, read_suspects
+from utils.experiment.marks import LEAVE_OUT, REDRAW, marked, read_marks
 from utils.files import locked, remove_stray
 from utils.fonts.build import Metrics, build_font, most_glyphs, too_many
 from utils.fonts.complete import Base, check_room, complete_font, open_base
@@ -321,11 +323,41 @@ def make_ready(options: ExportOptions) -> Export:
     folder = folder_of_drawings(options)
     images = find_drawings(folder, options.label, to_trace=True)
     wanted = export.wanted("".join(images))
-    left_out = read_suspects(folder, options.label)[: options.exclude_suspects] if options.exclude_suspects else []
+    left_out = excluded(folder, options)
     chosen = {character: images[character] for character in wanted if character not in left_out}
     if not chosen:
-        raise UserError(f"--exclude_suspects {options.exclude_suspects} leaves none of the {len(wanted)} drawings")
+        given = [name for name in ("exclude_suspects", "exclude") if getattr(options, name)]
+        flags = " and ".join(as_given(name, getattr(options, name)) for name in given)
+        raise UserError(f"{flags} leaves none of the {len(wanted)} drawings")
     return replace(export, images=chosen, origin=origins(folder, options), folder=folder)
+
+
+def excluded(folder: Path, options: ExportOptions) -> set[str]:
+    """The characters that are left out of the font: the worst of the suspects, and what a review leaves out.
+
+    Raises:
+        UserError: when either can't be read.
+    """
+    found: set[str] = set()
+    if options.exclude_suspects:
+        found |= set(list(read_suspects(folder, options.label))[: options.exclude_suspects])
+    if options.exclude is not None:
+        of_review = excluded_by_review(options)
+        logger.info(f"{options.exclude} leaves out {len(of_review)} characters: {abbreviate(of_review)}")
+        found |= set(of_review)
+    return found
+
+
+def excluded_by_review(options: ExportOptions) -> str:
+    """The characters that the review of --exclude marks to be redrawn or left out; none without one.
+
+    Raises:
+        UserError: when it can't be read, or is of other drawings.
+    """
+    if options.exclude is None:
+        return ""
+    config = read_config(Paths(Path(options.experiment_dir)))
+    return marked(read_marks(Path(options.exclude), config, options.label), (REDRAW, LEAVE_OUT))
 
 
 def origins(folder: Path, options: ExportOptions) -> dict[str, dict[str, Any]]:

@@ -17,6 +17,7 @@ EXPORT: FlagTable = {
         Flag("fill", "font that lends, as they are, the characters that are neither drawn nor in the base"),
         Flag("fill_charset", "of these alone, charsets joined by + (default: all that it has)"),
         Flag("exclude_suspects", "worst of suspects.json to leave out", at_least(0), 0),
+        Flag("exclude", "review.json: what it marks to be redrawn or left out is left out"),
         Flag("tolerance", "pixels that an outline may be away from a drawing's edge", float, TOLERANCE),
     ),
     "the font": (
@@ -46,6 +47,7 @@ class ExportOptions:
     fill: str | None = None
     fill_charset: str | None = None
     exclude_suspects: int = DEFAULTS["exclude_suspects"]
+    exclude: str | None = None
     tolerance: float = DEFAULTS["tolerance"]
     font_out: str | None = None
     font_name: str | None = None

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from fontTools.ttLib import TTFont
+from PIL import Image
 
 from tests.helpers.exports import without
 from tests.helpers.models import tiny_batch, tiny_model
@@ -176,7 +177,7 @@ def test_disagreement_of_weights_makes_suspect():
     entries = [{"character": c, "label": 0} for c in "abc"]
     ranked = suspects.rank(entries, [same] * 3, {0: norm}, [0.01, 0.2, 0.01])
     assert ranked[0]["character"] == "b"
-    assert ranked[0]["reasons"] == [suspects.REASONS["weights"]]
+    assert ranked[0]["reasons"] == ["weights"]
 
 
 def test_infer_ranks_its_drawings_and_leaves_the_worst_out_of_the_font(trained, tmp_path):
@@ -192,6 +193,32 @@ def test_infer_ranks_its_drawings_and_leaves_the_worst_out_of_the_font(trained, 
     cmap = TTFont(tmp_path / "New.ttf").getBestCmap()
     assert ord(ranked[0]["character"]) not in cmap
     assert {ord(entry["character"]) for entry in ranked[1:]} <= cmap.keys()
+
+
+def test_what_was_retouched_is_no_disagreement_and_processes_share_the_work(trained, tmp_path, monkeypatch):
+    known = json.loads((trained / "config.json").read_text("utf-8"))["data"]
+    characters, out = known["train"][:12], tmp_path / "out"
+    flags = ["--src_txt", characters, "--infer_dir", out]
+    assert run_infer(trained, *flags) == 0
+    retouched = out / "0" / f"U+{ord(characters[0]):04X}.png"
+    save_image(255 - np.asarray(Image.open(retouched)), retouched)
+    seen = []
+
+    def spy(entries, measured, norms, disagreement=None):
+        ranked = rank(entries, measured, norms, disagreement)
+        seen.append((dict(zip((entry["character"] for entry in entries), disagreement, strict=True)), ranked))
+        return ranked
+
+    rank = suspects.rank
+    monkeypatch.setattr(suspects, "rank", spy)
+    assert run_infer(trained, *flags, "--skip_exist", "--suspects") == 0
+    monkeypatch.setattr(suspects, "FEW_TO_SHARE", 0)
+    monkeypatch.setattr(suspects, "cores", lambda: 2)
+    assert run_infer(trained, *flags, "--skip_exist", "--suspects") == 0
+    assert seen[0] == seen[1]
+    disagreement, _ = seen[0]
+    assert disagreement[characters[0]] == 0
+    assert all(disagreement[character] > 0 for character in characters[1:])
 
 
 def test_suspects_need_pictures_of_characters(tmp_path, capsys, trained):

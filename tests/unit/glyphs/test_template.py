@@ -131,8 +131,10 @@ def test_a_page_of_something_else_is_named():
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
-        (["--charset", "big5_1", "--scan", "a.jpg"], "tell their characters: leave --charset and --count out"),
-        (["--count", "5", "--scan", "a.jpg"], "tell their characters: leave --charset and --count out"),
+        (["--charset", "big5_1", "--scan", "a.jpg"], "tell their characters: leave --charset out"),
+        (["--count", "5", "--scan", "a.jpg"], "tell their characters: leave --count out"),
+        (["--redraw", "review.json", "--count", "5"], "--redraw tells the characters: leave --count out"),
+        (["--redraw", "nowhere.json"], "nowhere.json: no such file: the review page saves it"),
         (["--charset", "big5_1", "--cell", "5"], "--cell 5 is not from 12 to 60 millimetres"),
         (["--charset", "nope"], "neither a charset"),
         (["--charset", "big5_1", "--out", "a.png"], "does not end in .pdf"),

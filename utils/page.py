@@ -1,0 +1,26 @@
+"""HTML pages of one file: no script but their own runs in them, and nothing is fetched."""
+
+import base64
+import hashlib
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+PAGES = Path(__file__).parent / "pages"  # NAME.html, .css and .js of each, and what they share
+
+
+def render(name: str, data: Any, images: str, more: str = "") -> str:
+    """The page `name` with `data`, which its script reads, and `more` markup.
+
+    Images may come from `images`, sources of a Content Security Policy. `data` may come from a stranger: it is JSON, in
+    which no tag can begin. `more` must not.
+    """
+    style = "".join((PAGES / f"{part}.css").read_text(encoding="utf-8") for part in ("shared", name))
+    script = (PAGES / f"{name}.js").read_text(encoding="utf-8")
+    digest = base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii")
+    policy = f"default-src 'none'; script-src 'sha256-{digest}'; style-src 'unsafe-inline'; img-src {images}"
+    packed = json.dumps(data, ensure_ascii=True, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
+    parts = {"policy": policy, "style": style, "script": script, "data": packed, "more": more}
+    template = (PAGES / f"{name}.html").read_text(encoding="utf-8")
+    return re.sub(r"\{\{(\w+)\}\}", lambda match: parts[match[1]], template)
