@@ -54,6 +54,14 @@ class Paths:
     def report(self) -> Path:
         return self.root / "report.md"
 
+    @property
+    def live_report(self) -> Path:
+        return self.root / "report.html"
+
+    @property
+    def tensorboard(self) -> Path:
+        return self.root / "tensorboard"
+
     def sample_sheet(self, step: int) -> Path:
         return self.sample / f"{step:06d}.png"
 

@@ -18,13 +18,15 @@ from utils.errors import UserError
 from utils.experiment import checkpoint, pth
 from utils.experiment.config import Paths
 from utils.images import save_sheet, to_float
+from utils.training.board import Board
 from utils.training.calibration import Calibrator, pairs_to_look_at
 from utils.training.flags import TrainOptions
+from utils.training.live import write_live
 from utils.training.log import LossLog, NonFinite, Progress
 from utils.training.pretrained import Pretrained
 from utils.training.quality import Examiner, SaturationWatch, Scorer
 from utils.training.registration import register_pairs
-from utils.training.report import plot_curves, plot_losses
+from utils.training.report import HEADINGS, plot_curves, plot_losses
 from utils.training.state import check_disk, check_parts, find_non_finite, parts_from, state_from
 from utils.training.stopping import Due, End, Schedule, StopSignals
 
@@ -112,6 +114,8 @@ class Trainer:
             if not self._register(signals):
                 return 128 + self.ranks.most(signals.received)
             progress = stack.enter_context(Progress(self._images_at(total), self.images_seen, "training"))
+            board = self._open_board(stack)
+            stack.callback(self._show, ended=True)
             batches = stack.enter_context(self._batches())
             self._distribute()
             schedule, watch, end = Schedule(self.options, began), SaturationWatch(), None
@@ -122,9 +126,10 @@ class Trainer:
                 if end or self.step % LOG_STEPS == 0:
                     values = log.flush()
                     progress.report(self.step, total, values)
+                    board.losses(self.step, values, self.model.optimizer_G.param_groups[0]["lr"])
                     if advice := watch.look(values):
                         logger.info(advice)
-                seconds = self._pause(due, schedule, log)
+                seconds = self._pause(due, schedule, log, board)
                 remaining = schedule.remaining_steps(losses["g_loss"].item, seconds) if end is None else None
                 if remaining is not None:
                     total = self._fix_max_steps(remaining)
@@ -176,6 +181,18 @@ class Trainer:
         )
         return True
 
+    def _open_board(self, stack: contextlib.ExitStack) -> Board:
+        wanted = self.options.tensorboard and self.ranks.is_main
+        board = Board(self.paths.tensorboard if wanted else None, self.step)
+        stack.callback(board.close)
+        return board
+
+    def _show(self, ended: bool) -> None:
+        """Write the page that shows how far the run is."""
+        if self.ranks.is_main:
+            with contextlib.suppress(OSError if ended else ()):  # what ended the run is more to the point
+                write_live(self.paths, self.step, self.total_steps(), ended)
+
     def _distribute(self) -> None:
         if self.ranks.count > 1:
             self.model.distribute(self.ranks.wrap, self.ranks.rank, self.ranks.count, self.ranks.add_up)
@@ -225,7 +242,7 @@ class Trainer:
             end = End.LENGTH
         return end, Due.SAVE | Due.LOOK if end else Due(due)
 
-    def _pause(self, due: Due, schedule: Schedule, log: LossLog) -> float | None:
+    def _pause(self, due: Due, schedule: Schedule, log: LossLog, board: Board) -> float | None:
         """Save a checkpoint where one is due, score what is drawn, draw a sheet where one is due.
 
         Returns the seconds that it took, None where nothing is due.
@@ -246,10 +263,14 @@ class Trainer:
             folder, keep = self.paths.checkpoint, self.options.keep_checkpoints
             checkpoint.retain(folder, keep, self.scorer.best(), self.scorer.rows)
         logger.info(line)
+        board.scores(self.step, self.scorer.rows[self.step], HEADINGS)
         if Due.LOOK in due:
-            save_sheet(columns, self.paths.sample_sheet(self.step), caption=[line])
+            sheet = self.paths.sample_sheet(self.step)
+            save_sheet(columns, sheet, caption=[line])
+            board.sheet(self.step, sheet)
             plot_losses(self.paths.losses_csv, self.paths.losses_png)
             plot_curves(self.paths.quality_csv, self.paths.quality_png, "[A-Za-z0-9_]+_l1", "L1", window=1)
+            self._show(ended=False)
             schedule.looking.done(time.monotonic() - looked_from)
         self.scorer.advise(self.options.early_stop)
         return time.monotonic() - begin
