@@ -8,8 +8,8 @@ ROOT = Path(__file__).parent.parent
 
 
 GROUND = {"errors", "cli", "files", "device", "distributed", "images", "labels", "metrics", "legibility", "sample"}
-GROUND |= {"outlines", "strokes"}
-DOORS = {"prepare", "font_export", "specimen", "template", "choose"}
+GROUND |= {"outlines", "strokes", "page"}
+DOORS = {"prepare", "font_export", "specimen", "template", "choose", "review"}
 # Which wing may import which, beside itself; what lies directly in utils/ is ground, or a door that people run.
 MAY_IMPORT = {
     "model": set(),

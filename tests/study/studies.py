@@ -172,6 +172,36 @@ def generators() -> dict[str, Variant]:
     }
 
 
+def few_shot() -> dict[str, Variant]:
+    """How to learn a style of few characters from the base, and what it is worth beside nothing."""
+    nothing = changed(DEFAULT, {"amp": "bf16", "ngf": 32, "image_size": 256})
+    base = changed(DEFAULT, {"amp": "bf16"}, with_base=True)
+    return {
+        "nothing": nothing,
+        "nothing, 64 filters": changed(nothing, {"ngf": 64}),  # the defaults before there was a base
+        "base": base,
+        "base, mean style": changed(base, style="mean"),
+        "base, styling 20": changed(base, styling=20),
+        "base, lr 3e-4": changed(base, {"lr": 3e-4}),
+        "base, lr 5e-4": changed(base, {"lr": 5e-4}),
+        "base, lr 2e-3": changed(base, {"lr": 2e-3}),
+        "base, lr 2e-4": changed(base, {"lr": 2e-4}),
+        "base, lr 1e-4": changed(base, {"lr": 1e-4}),
+        "base, late": changed(base, schedule="late"),
+        "base, lr 5e-4, warp 1": changed(base, {"lr": 5e-4}, warp=1.0),
+        "base, lr 2e-4, warp 1": changed(base, {"lr": 2e-4}, warp=1.0),
+        "base, lr 5e-4, kept deformer": changed(base, {"lr": 5e-4}, keep_deformer=True),
+        "base, lr 2e-4, kept deformer": changed(base, {"lr": 2e-4}, keep_deformer=True),
+        "base, lr 2e-4, frozen encoder": changed(base, {"lr": 2e-4, "freeze_encoder": True}),
+        "base, lr 2e-4, dropout 0.3": changed(base, {"lr": 2e-4, "dropout": 0.3}),
+        "base, frozen encoder": changed(base, {"freeze_encoder": True}),
+        "base, warp 0.5": changed(base, warp=0.5),
+        "base, warp 1": changed(base, warp=1.0),
+        "base, dropout 0": changed(base, {"dropout": 0.0}),
+        "base, batch 8": changed(base, batch_size=8),
+    }
+
+
 STUDIES: dict[str, dict[str, Variant]] = {
     "with_discriminator": with_discriminator(),
     "without_discriminator": without_discriminator(),
@@ -181,6 +211,7 @@ STUDIES: dict[str, dict[str, Variant]] = {
     "schedules": schedules(),
     "adversarial": adversarial(),
     "generators": generators(),
+    "few_shot": few_shot(),
     # By the names of when these were made.
     "final": {
         "default": PLAIN_LEVELS,

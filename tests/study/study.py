@@ -35,13 +35,17 @@ from utils.data.pairs import PairData, evenly, sample_held_out
 from utils.data.record_pairs import RecordData
 from utils.device import tune
 from utils.glyphs.charset import read_charset
+from utils.glyphs.components import choose
 from utils.glyphs.render import GlyphRenderer
 from utils.images import save_sheet, to_float, to_grey, to_uint8
 from utils.legibility import glyph_reader, legibility
 from utils.strokes import score_all
 from utils.training import calibration
+from utils.training.base import read_base
 from utils.training.calibration import Calibrator
+from utils.training.pretrained import Pretrained
 from utils.training.registration import register_pairs
+from utils.training.styles import take_likest
 
 RESULTS = Path(__file__).parent.parent / "results"
 SETTING = ("image_size", "ngf", "ndf", "minutes", "max_steps", "final", "characters")
@@ -92,7 +96,7 @@ AVERAGES = {
 
 def setting_of(args: argparse.Namespace) -> dict[str, Any]:
     """What a run depends on beside its variant and seed."""
-    setting = {key: getattr(args, key) for key in SETTING}
+    setting = {key: getattr(args, key) for key in SETTING} | ({"chosen": True} if args.chosen else {})
     source = Path(args.src_font or args.data_dir).name
     return setting | {"source": source, "target": [Path(path).stem for path in args.dst_font or [args.data_dir]]}
 
@@ -119,7 +123,11 @@ def choose_pairs(data: PairData, args: argparse.Namespace) -> tuple[list, list]:
     Whatever the number of characters is, those held out for good are the same, and fewer are some of more.
     """
     keys = sorted({key for _, key in data.train_pairs})
-    keys, others = random.Random(777).sample(keys, len(keys))[: args.characters], []
+    if args.chosen:
+        keys = list(choose(read_charset(args.charset), args.characters, among="".join(keys)))
+    else:
+        keys = random.Random(777).sample(keys, len(keys))[: args.characters]
+    others: list = []
     if not args.final:
         keys, others = sample_held_out(sorted(keys), VALIDATION, 777)
     chosen, others = set(keys), set(others)
@@ -134,15 +142,22 @@ def train(variant: Variant, data: PairData, pairs: list, args: argparse.Namespac
     """
     torch.manual_seed(seed)
     sides = {"image_size": args.image_size, "ngf": args.ngf, "ndf": args.ndf, "embedding_num": len(data.labels)}
+    known = read_base() if variant.with_base else None
+    if known:
+        sides |= known.architecture | {"embedding_num": len(data.labels)}
     model = VariantModel(Zi2ZiConfig(**sides | variant.config), variant)
+    if known:
+        begin_with(model, known, data, pairs)
+    if variant.keep_deformer and model.netG.deformer is not None:
+        model.netG.deformer.requires_grad_(False)
     model.shadows = {name: make(model.netG) for name, make in AVERAGES.items()} if args.averages else {}
     scale, shift = loader.SCALE, loader.SHIFT
     loader.SCALE, loader.SHIFT = variant.scale or scale, shift if variant.shift is None else variant.shift
-    training = TrainingPairs(data, args.image_size, variant.augment, seed, pairs, warp=variant.warp)
+    training = TrainingPairs(data, model.config.image_size, variant.augment, seed, pairs, warp=variant.warp)
     keys = iter(ResumableSampler(len(pairs), variant.batch_size, seed))
     budget, steps, started = args.minutes * 60, 0, time.process_time()
     if model.config.deform:
-        found = register_pairs(data, pairs, args.image_size, torch.device("cpu"))
+        found = register_pairs(data, pairs, model.config.image_size, torch.device("cpu"))
         training.deformations = np.concatenate(list(found))
     spent = time.process_time() - started
     while spent < budget and steps < (args.max_steps or steps + 1):
@@ -152,7 +167,11 @@ def train(variant: Variant, data: PairData, pairs: list, args: argparse.Namespac
         label, *images, deformation = [*collate(training.__getitems__(next(keys))), None][:4]
         images = [to_float(image, 1) for image in images]
         model.set_input(label, *(mix(*images, variant.mixed) if variant.mixed else images), deformation)
+        if steps < variant.styling:
+            model.netG.requires_grad_(False).embedder.requires_grad_(True)
         found = model.optimize_parameters()
+        if steps < variant.styling:
+            model.netG.requires_grad_(True)
         for shadow in model.shadows.values():
             shadow.update()
         steps += 1
@@ -161,6 +180,14 @@ def train(variant: Variant, data: PairData, pairs: list, args: argparse.Namespac
         if ended or steps in args.score_at:
             said = {"steps": steps, "images": steps * variant.batch_size, "seconds": round(spent)}
             yield model, said | {name: round(float(value), 4) for name, value in found.items()}
+
+
+def begin_with(model: VariantModel, known: Pretrained, data: PairData, pairs: list) -> None:
+    """Begin with weights that know other labels."""
+    own = known.for_labels(data, len(data.labels))
+    model.load_weights(own.generator, None, own.shadow)
+    if model.variant.style == "likest":
+        take_likest(model, known.styles, range(len(data.labels)), data, pairs)
 
 
 def draw(model: Any, source: np.ndarray, labels: Sequence[int], weights: str) -> tuple[np.ndarray, float]:
@@ -265,6 +292,7 @@ def main(argv: list[str] | None = None) -> None:
         metavar="N",
         help="to train on, beside 100 that are held out",
     )
+    parser.add_argument("--chosen", action="store_true", help="those that utils.choose has, in place of a sample")
     parser.add_argument("--image_size", type=int, default=128)
     parser.add_argument("--ngf", type=int, default=16)
     parser.add_argument("--ndf", type=int, default=16)

@@ -36,6 +36,10 @@ class Variant:
     shift: float | None = None  # and of its shift
     warp: float = 0.0  # or how far glyphs are stretched, sheared and turned
     foretold: float = 0.0  # share of the glyphs that are drawn from where the strokes are found, not where they are
+    with_base: bool = False  # begin with the base, at its size
+    style: str = "likest"  # mean | likest: of the styles that the base knows
+    keep_deformer: bool = False  # leave what finds the strokes' places as the base has it
+    styling: int = 0  # steps on the style alone, before those on all
     mixed: float = 0.0  # share of the pairs of which a part is that of another pair, in source and target alike
 
 

@@ -77,6 +77,11 @@ TRAIN: FlagTable = {
             "charsets joined by +: big5_1, hkscs, source, U+3400-4DBF, a text file (default: all shared Han)",
             kept=Kept.FIXED,
         ),
+        Flag(
+            "exclude_characters",
+            "characters not to learn: charsets joined by +, a text file, or what a review.json marks",
+            kept=Kept.FIXED,
+        ),
         Flag("split_ratio", "share of the characters that is held out, 0 to 0.9", float, 0.1, kept=Kept.FIXED),
         Flag(
             "val_ratio",
@@ -181,7 +186,19 @@ TRAIN: FlagTable = {
             "lightens what is drawn, below 0 thickens it (default: found, so that strokes are as wide as true ones)",
             float,
         ),
-        Flag("fine_tune", "start from the weights of another experiment, or of an earlier port", metavar="PATH"),
+        Flag(
+            "fine_tune",
+            "start from the weights of another experiment, of an earlier port, or from bundled:base",
+            metavar="PATH",
+        ),
+        Flag(
+            "from_scratch",
+            "train from nothing, even where the bundled base would be a better start",
+            bool,
+            False,
+            one_way=True,
+            kept=Kept.NOT,
+        ),
         Flag("freeze_encoder", "keep the generator's encoder as it is, when fine-tuning", bool, False),
         Flag(
             "amp",
@@ -238,6 +255,7 @@ TRAIN: FlagTable = {
             at_least(0),
             kept=Kept.MACHINE,
         ),
+        Flag("tensorboard", "write event files for TensorBoard too, to EXPERIMENT_DIR/tensorboard", bool, False),
         Flag("deterministic", "compute the same bits each time, on CUDA too, where it is slower", bool, False),
         Flag("early_stop", "scores in a row without a gain that end the run; 0: never", at_least(0), 0),
         Flag(
@@ -265,6 +283,7 @@ class TrainOptions:
     dst_imgs: list[str] | None
     data_dir: str | None
     charset: str | None
+    exclude_characters: str | None
     split_ratio: float
     val_ratio: float
     augment: bool
@@ -313,6 +332,7 @@ class TrainOptions:
     checkpoint_minutes: float
     keep_checkpoints: int
     sample_steps: int
+    tensorboard: bool
     deterministic: bool
     early_stop: int
     of_machine: list[str]  # the flags whose values this machine chose

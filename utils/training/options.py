@@ -64,34 +64,39 @@ def with_implied(given: Given) -> dict[str, Any]:
 
 
 def resolve_options(
-    given: Given, paths: Paths, config: dict | None, architecture: Given, on_cuda: bool, amp: str = "off"
+    given: Given,
+    paths: Paths,
+    config: dict | None,
+    architecture: Given,
+    on_cuda: bool,
+    amp: str = "off",
+    *,
+    start: Given | None = None,
 ) -> Choice:
-    """Choose every value: flag, checkpoint, data, recipe, small default where it applies, machine, kind, default.
+    """Choose every value: flag, checkpoint, data, recipe, base, small default, machine, kind, default.
 
     The first of these that knows a value gives it; what suits the kind of generator comes before the defaults.
     `given` is what `with_implied` returns, `config` that of a run that is resumed, `architecture` that of the weights
-    a new run starts from, `amp` the precision that suits the device.
+    a new run starts from, `amp` the precision that suits the device, `start` what suits a run from the base.
 
     Raises:
         UserError: for values that contradict each other.
     """
-    saved = recorded(config) if config else dict(architecture)
-    for name in chosen_by_machine(saved):
-        del saved[name]
-    if given.get("fine_tune") and config is None:
-        saved.pop("embedding_num", None)
-    for name in replaced_lengths(given, saved):
-        del saved[name]
+    start = start or {}
+    saved = saved_values(given, config, architecture, bool(given.get("fine_tune") or start))
     data = {} if config else choose_data(given, paths, pretrained=bool(architecture))
     small = small_defaults(given) if data == BUNDLED_FONTS and not on_cuda else {}
     length = {}
-    if not any(source.get(name) for source in (given, saved, small) for name in LENGTHS):
+    if any(name in given for name in LENGTHS):
+        start = {name: value for name, value in start.items() if name not in LENGTHS}
+    if not any(source.get(name) for source in (given, saved, small, start) for name in LENGTHS):
         length = DEFAULT_LENGTH_ON_CUDA if on_cuda else DEFAULT_LENGTH
     sources: dict[str, Given] = {
         "flag": given,
         "checkpoint": saved,
         "data": data,
         "recipe": RECIPES.get(given.get("recipe", ""), {}),
+        "base": start,
         "small default": small,
         "machine": machine_defaults(on_cuda, amp),
         "generator": {},
@@ -106,6 +111,16 @@ def resolve_options(
     options = TrainOptions(**values, of_machine=of_machine)
     check_ranges(options)
     return Choice(options, origins)
+
+
+def saved_values(given: Given, config: dict | None, architecture: Given, fine_tuned: bool) -> dict[str, Any]:
+    """What a run that goes on has recorded, or what the weights of a new one are; without what is chosen anew."""
+    saved = recorded(config) if config else dict(architecture)
+    for name in (*chosen_by_machine(saved), *replaced_lengths(given, saved)):
+        del saved[name]
+    if fine_tuned and config is None:
+        saved.pop("embedding_num", None)
+    return saved
 
 
 def first_known(sources: Mapping[str, Given]) -> tuple[dict[str, Any], dict[str, str]]:
@@ -162,6 +177,11 @@ def choose_data(given: Given, paths: Paths, pretrained: bool) -> dict[str, Any]:
     if not data_dir and pretrained:
         raise UserError("which data should the weights be trained on? give --src_font and --dst_font, or --data_dir")
     return {"data_dir": data_dir} if data_dir else BUNDLED_FONTS
+
+
+def is_bundled(options: TrainOptions) -> bool:
+    """Whether a run is on the bundled fonts alone."""
+    return {name: getattr(options, name) for name in BUNDLED_FONTS} == BUNDLED_FONTS and not options.dst_imgs
 
 
 def small_defaults(given: Given) -> dict[str, Any]:

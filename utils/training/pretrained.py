@@ -38,9 +38,16 @@ class Pretrained:
     shadow: dict[str, torch.Tensor]  # what EMA starts from
     discriminator: dict[str, torch.Tensor] | None
     earlier: Earlier | None = None  # the characters they were trained on, as far as known
+    new: tuple[int, ...] = ()  # those of the labels that were not trained,
+    before: "Pretrained | None" = None  # and the weights for the labels that were
+
+    @property
+    def styles(self) -> torch.Tensor:
+        """The embedding of each label that was trained: [N, embedding_dim]."""
+        return self.shadow["embedder.weight"][: len(self.labels)]
 
     def for_labels(self, data: PairData, embedding_num: int) -> "Pretrained":
-        """The same for the labels of `data`: known ones keep their rows, new ones start from the mean of those trained.
+        """The same for the labels of `data`: known ones keep their rows, `new` ones have the mean of those trained.
 
         A label is known by its content (a font that was renamed) or else by its name. Says of each what it is.
         """
@@ -50,10 +57,11 @@ class Pretrained:
             row = by_content if by_content is not None else self.labels.index(name) if name in self.labels else None
             rows.append(row)
             if row is None:
-                logger.info(f"label {label} {name} is new: it starts from the mean of the known ones")
+                logger.info(f"label {label} {name} is new")
                 continue
             changed = ", whose content was another" if by_content is None and digest and self.digests else ""
             logger.info(f"label {label} {name} is known: it starts from label {row} {self.labels[row]}{changed}")
+        new = tuple(label for label, row in enumerate(rows) if row is None)
         rows += [None] * (embedding_num - len(rows))
 
         def relabel(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -71,6 +79,8 @@ class Pretrained:
             generator=relabel(self.generator),
             shadow=relabel(self.shadow),
             discriminator=self.discriminator and relabel(self.discriminator),
+            new=new,
+            before=self,
         )
 
 

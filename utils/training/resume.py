@@ -13,6 +13,8 @@ from utils.experiment.config import Paths, read_config
 from utils.experiment.tables import find_best
 from utils.experiment.weights import foreign_steps, weights_folder
 from utils.files import remove_stray, write_whole
+from utils.training import base
+from utils.training.board import EVENTS
 from utils.training.flags import FLAGS
 from utils.training.pretrained import Pretrained, read_pretrained
 from utils.training.recorded import check_recorded, chosen_by_machine, replaced_lengths
@@ -135,10 +137,14 @@ def find_pretrained(given: Mapping[str, Any], resume: str | None, paths: Paths) 
         if fine_tune:
             raise UserError(f"--resume and --fine_tune contradict each other: {paths.root} has weights of its own")
         found = read_foreign(paths, resume, foreign, given.get("image_size"))
+    elif fine_tune == base.NAME:
+        found = base.read_base()
     elif fine_tune is not None:
         found = read_pretrained(Path(fine_tune), image_size=given.get("image_size"))
     elif given.get("freeze_encoder"):
-        raise UserError("--freeze_encoder freezes what was trained before: give --fine_tune PATH or --resume too")
+        raise UserError(
+            "--freeze_encoder freezes what was trained before: give --fine_tune PATH (or bundled:base), or --resume"
+        )
     else:
         return None
     for name, value in found.architecture.items():
@@ -189,6 +195,7 @@ def clean(paths: Paths) -> None:
 def clear(paths: Paths) -> None:
     """Delete what an earlier run wrote into the folder; drawings and anything else stay."""
     checkpoint.clear(paths.checkpoint)
-    tables = (paths.losses_csv, paths.losses_png, paths.quality_csv, paths.quality_png, paths.report)
-    for path in (*tables, paths.config, *paths.sample.glob("[0-9]*.png")):
+    tables = (paths.losses_csv, paths.losses_png, paths.quality_csv, paths.quality_png, paths.report, paths.live_report)
+    pictures, events = paths.sample.glob("[0-9]*.png"), paths.tensorboard.glob(EVENTS)
+    for path in (*tables, paths.config, *pictures, *events):
         path.unlink(missing_ok=True)

@@ -1,9 +1,10 @@
 """Making a training ready: everything is checked, and nothing written, until it begins."""
 
 import contextlib
+import functools
 import logging
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,17 +17,22 @@ from utils.data.pairs import PairData
 from utils.data.record_pairs import RecordData
 from utils.device import check_ways, choose_device, default_amp, tune
 from utils.distributed import Ranks, joined
-from utils.errors import UserError
+from utils.errors import UserError, abbreviate
 from utils.experiment import checkpoint, pth
 from utils.experiment.config import FORMAT, Paths
+from utils.experiment.marks import LEAVE_OUT, REDRAW, marked, read_marks
 from utils.files import locked, write_json
+from utils.glyphs.charset import read_charset
 from utils.images import grid_maker
+from utils.training import base
+from utils.training.board import check_installed
 from utils.training.flags import DEFAULTS, TrainOptions
 from utils.training.memory import cut_steps, fewest_cut
 from utils.training.options import (
     Choice,
     amp_line,
     idle_flags_lines,
+    is_bundled,
     resolve_options,
     small_default_line,
     with_implied,
@@ -36,6 +42,7 @@ from utils.training.pretrained import Pretrained
 from utils.training.recorded import changes_on_resume
 from utils.training.resume import Origin, begun_before, clean, clear, find_origin, set_aside_later
 from utils.training.state import check_parts
+from utils.training.styles import take_likest
 from utils.training.trainer import Trainer
 
 logger = logging.getLogger(__name__)
@@ -92,14 +99,18 @@ def make_plan(given: Mapping[str, Any], paths: Paths, device: torch.device, proc
         UserError: when the flags, or what lies in the experiment, don't allow it.
     """
     asked = with_implied(given)
-    given = {**begun_before(asked, paths), **asked}
+    begun = begun_before(asked, paths)
+    given = {**begun, **asked}
     origin = find_origin(given, paths)
     on_cuda, amp = device.type == "cuda", default_amp(device)
-    choice = resolve_options(given, paths, origin.config, origin.architecture, on_cuda, amp)
+    resolve = functools.partial(resolve_options, given, paths, on_cuda=on_cuda, amp=amp)
+    choice = resolve(config=origin.config, architecture=origin.architecture)
     options = choice.options
     if options.batch_size % processes:
         raise UserError(f"--batch_size {options.batch_size} is shared by {processes} processes: make it a multiple")
     check_ways(device, options.amp, options.compile)
+    if options.tensorboard:
+        check_installed()
     lines = changes_on_resume(given, options, origin.config) if origin.config else [small_default_line(choice)]
     log_lines([*lines, *idle_flags_lines(asked, options), amp_line(options, device.type)])
     if origin.config:
@@ -107,10 +118,30 @@ def make_plan(given: Mapping[str, Any], paths: Paths, device: torch.device, proc
         data = data_from_config(origin.config["data"], *moved_to)
     else:
         data = open_data(options, origin.pretrained.earlier if origin.pretrained else None)
+    characters = len({character for _, character in data.train_pairs})
+    decided = origin.config or (begun and not begun.get("fine_tune"))
+    if not decided and starts_from_base(given, origin, choice, characters, device.type != "cpu"):
+        origin = replace(origin, pretrained=origin.pretrained or base.read_base())
+        start = {"fine_tune": base.NAME, **base.learning(characters)}
+        choice = resolve(config=None, architecture=origin.architecture, start=start)
+        options = choice.options
     choice, pretrained = with_labels(choice, len(data.labels)), origin.pretrained
     if pretrained and options.fine_tune:
         pretrained = pretrained.for_labels(data, choice.options.embedding_num or 0)
     return Plan(paths, origin, choice, data, pretrained)
+
+
+def starts_from_base(given: Mapping[str, Any], origin: Origin, choice: Choice, characters: int, on_gpu: bool) -> bool:
+    """Whether a new run starts from the base: because it is asked to, or because nothing is said and that is best."""
+    if given.get("fine_tune") is not None:
+        if given.get("from_scratch"):
+            raise UserError(f"--from_scratch and --fine_tune {given['fine_tune']} contradict each other")
+        return given["fine_tune"] == base.NAME
+    if origin.pretrained or choice.options.data_dir or is_bundled(choice.options):
+        return False
+    starts, line = base.suits(given, characters, on_gpu)
+    log_lines([line])
+    return starts
 
 
 def open_data(options: TrainOptions, earlier: Earlier | None) -> PairData:
@@ -120,18 +151,32 @@ def open_data(options: TrainOptions, earlier: Earlier | None) -> PairData:
         UserError: when it can't be read.
     """
     if options.data_dir:
+        if options.exclude_characters:
+            raise UserError("--exclude_characters needs fonts, or drawings with names: pairs have none")
         where, seed = Path(options.data_dir), options.random_seed
         records = RecordData.open(where, options.input_nc, options.split_ratio, seed)
         log_lines(records.summary())
         return records
     ratio, seed = options.split_ratio, options.random_seed
-    split = Split(ratio, seed, options.val_ratio, earlier, options.all_sources, options.generated)
+    excluded = characters_of(options.exclude_characters) if options.exclude_characters else ""
+    if excluded:
+        logger.info(f"--exclude_characters: {len(excluded)} characters are not learned: {abbreviate(excluded)}")
+    split = Split(ratio, seed, options.val_ratio, earlier, options.all_sources, options.generated, excluded)
     targets = options.dst_font or [], options.dst_imgs or []
     data = FontData.from_fonts(options.src_font or "", *targets, options.charset, split)
     log_lines(data.summary())
     if earlier is not None:
         log_lines(data.kept_lines(earlier, options.fine_tune or ""))
     return data
+
+
+def characters_of(place: str) -> str:
+    """The characters of charsets joined by +, and those that a review.json marks to be redrawn or left out."""
+    parts = [place] if Path(place).is_file() else place.split("+")
+    reviews = [part for part in parts if Path(part).suffix == ".json"]
+    others = [part for part in parts if part not in reviews]
+    found = [marked(read_marks(Path(review)), (REDRAW, LEAVE_OUT)) for review in reviews]
+    return "".join([*found, read_charset("+".join(others)) if others else ""])
 
 
 def log_lines(lines: Iterable[str | None]) -> None:
@@ -236,6 +281,17 @@ def say_validation(plan: Plan) -> None:
         logger.info(f"{count} of these are for validation: they choose the best checkpoint, and are not trained on")
 
 
+def begin_in_known_styles(trainer: Trainer, pretrained: Pretrained) -> None:
+    """Let new labels begin in the known styles that are most like them, and say which these are."""
+    known = pretrained.before
+    if not (known and pretrained.new):
+        return
+    found = take_likest(trainer.model, known.styles, pretrained.new, trainer.pairs.data, trainer.pairs.pairs)
+    for label, row in found.items():
+        what = f"label {label} {pretrained.labels[label]}"
+        logger.info(f"{what} begins in the style of label {row} {known.labels[row]}, which is most like it")
+
+
 def go_on(trainer: Trainer, plan: Plan, parts: dict[str, dict[str, Any]], asked: bool) -> None:
     """Take over what there is to go on from, and say so; `asked` is whether --resume was given.
 
@@ -248,6 +304,7 @@ def go_on(trainer: Trainer, plan: Plan, parts: dict[str, dict[str, Any]], asked:
         logger.info("there is no trained discriminator: it starts untrained")
     if pretrained:
         trainer.start_from(pretrained, step=0 if options.fine_tune else pretrained.step)
+        begin_in_known_styles(trainer, pretrained)
         where = f"from the weights alone of {pretrained.path}, with a fresh optimizer"
         logger.info(f"starting at step {trainer.step} {where}")
     elif parts:

@@ -289,7 +289,8 @@ def fine_tune(folder: Path, taught: Path, fonts: dict[str, Path], targets: list[
 def test_labels_are_taken_over_by_name_and_new_ones_start_from_the_mean(fonts, taught, tmp_path, capsys):
     assert fine_tune(tmp_path, taught, fonts, ["new", "other"]) == 0
     said = capsys.readouterr().out
-    assert "label 0 new is new: it starts from the mean" in said
+    assert "label 0 new is new" in said
+    assert "label 0 new begins in the style of label " in said
     assert "label 1 other is known: it starts from label 1 other\n" in said
     old, new = read(taught, 4, "net_G_EMA"), read(tmp_path, 1, "net_G")
     rows = old["embedder.weight"]

@@ -70,7 +70,7 @@ TESTED_APART = {
     *("experiment_dir", "gpu_ids", "resume", "overwrite", "keep_checkpoints", "checkpoint_only_last"),
     *("num_workers", "max_minutes", "schedule", "dst_imgs", "data_dir", "fine_tune", "freeze_encoder"),
     *("compile", "early_stop", "recipe", "sharpness", "weight_bias", "checkpoint_minutes", "deterministic", "dry_run"),
-    *("all_sources", "generated", "skip", "attention", "levels"),
+    *("all_sources", "generated", "skip", "attention", "levels", "exclude_characters", "from_scratch", "tensorboard"),
 }
 INFER_FLAGS = {
     *(
@@ -87,7 +87,17 @@ INFER_FLAGS = {
         "suspects",
         *("sharpness", "weight_bias"),
         "missing",
-        *("font_out", "font_name", "font_name_en", "base", "exclude_suspects", "fill", "fill_charset", "generated"),
+        *(
+            "font_out",
+            "font_name",
+            "font_name_en",
+            "base",
+            "exclude_suspects",
+            "exclude",
+            "fill",
+            "fill_charset",
+            "generated",
+        ),
         "batch_size",
     ),
     *("experiment_dir", "resume", "gpu_ids", "infer_dir", "image_ext", "filename_rule", "skip_exist"),

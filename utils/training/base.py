@@ -1,0 +1,83 @@
+"""The base: a generator that has learnt many faces, which comes with the program as weights to start from."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from utils.cli import as_given
+from utils.errors import UserError
+from utils.experiment import checkpoint
+from utils.experiment.config import Paths
+from utils.training.pretrained import ARCHITECTURE, Pretrained, read_pretrained
+
+NAME = "bundled:base"  # as --fine_tune has it
+FOLDER = Path(__file__).parent.parent / "base"
+STEP = 14008
+SHA256 = "9fbfd84ce35590781818204aa72fd3c55be06ca3ae3cdcf91f6415aac6c1feea"  # of its generator
+# What tells of a discriminator, which it has none of, and of the labels, of which a new run has others.
+OF_OTHERS = ("ndf", "d_blur", "embedding_num")
+FEW = 500  # characters up to which it is the better start on a GPU too; on a CPU it always is
+# What suits a run that starts from it, by the number of characters: up to so many, these values.
+LEARNING: tuple[tuple[float, Mapping[str, Any]], ...] = (
+    (150, {"lr": 2e-4, "max_steps": 300}),
+    (400, {"lr": 5e-4, "max_steps": 600}),
+    (float("inf"), {"lr": 5e-4, "max_steps": 1500}),
+)
+
+
+def read_base() -> Pretrained:
+    """The base.
+
+    Raises:
+        UserError: when its file is gone, or is not the one that came with the program.
+    """
+    path = checkpoint.part_path(FOLDER, STEP, checkpoint.EMA_GENERATOR)
+    if not path.is_file():
+        raise UserError(f"{NAME} has no {path}: fetch the repository again")
+    if hashlib.sha256(path.read_bytes()).hexdigest() != SHA256:
+        raise UserError(f"{path} is not the base that came with the program: fetch the repository again")
+    found = read_pretrained(path)
+    architecture = {name: value for name, value in found.architecture.items() if name not in OF_OTHERS}
+    generator, shadow = as_float(found.generator), as_float(found.shadow)
+    # Its characters are no secret to any run: which of them are held out is up to the run.
+    return replace(found, architecture=architecture, generator=generator, shadow=shadow, earlier=None)
+
+
+def as_float(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Weights that are kept in half precision, in single precision."""
+    return {name: value.float() if value.dtype == torch.float16 else value for name, value in state.items()}
+
+
+def learning(characters: int) -> dict[str, Any]:
+    """The flags that suit a run of so many characters that starts from the base."""
+    return dict(next(values for most, values in LEARNING if characters <= most))
+
+
+def suits(given: Mapping[str, Any], characters: int, on_gpu: bool) -> tuple[bool, str | None]:
+    """Whether a new run on fonts starts from the base where nothing is said of it, and a line that says so, or why not.
+
+    There is none where a GPU learns many characters from nothing, as it always did.
+    """
+    if on_gpu and characters > FEW:
+        return False, None
+    reason = reason_against(given)
+    if reason:
+        return False, f"training from nothing, not from the base: {reason}"
+    return True, "starting from the base, which knows many faces: --from_scratch trains from nothing instead"
+
+
+def reason_against(given: Mapping[str, Any]) -> str | None:
+    """What in the flags that are given does not go with the base."""
+    if given.get("from_scratch"):
+        return "--from_scratch asks for it"
+    if given.get("recipe"):
+        return f"--recipe {given['recipe']} is given"
+    model = json.loads(Paths(FOLDER).config.read_text(encoding="utf-8"))["model"]
+    known = {name: model[name] for name in ARCHITECTURE if name in model and name not in OF_OTHERS}
+    others = [as_given(name, given[name]) for name, value in known.items() if given.get(name, value) != value]
+    return f"{', '.join(others)} {'is' if len(others) == 1 else 'are'} given" if others else None
