@@ -8,7 +8,7 @@ import pytest
 
 import infer
 import train
-from utils import choose, font_export, prepare, specimen, template
+from utils import choose, font_export, prepare, review, specimen, template
 from utils.cli import flags_in
 from utils.drawing.flags import DRAW
 from utils.fonts.flags import EXPORT
@@ -24,10 +24,21 @@ PARSERS = {
     "-m utils.specimen": specimen.build_parser(),
     "-m utils.template": template.build_parser(),
     "-m utils.choose": choose.build_parser(),
+    "-m utils.review": review.build_parser(),
 }
 
 
-TABLES = (TRAIN, DRAW, prepare.PACK, prepare.UNPACK, EXPORT, specimen.SPECIMEN, template.TEMPLATE, choose.CHOOSE)
+TABLES = (
+    TRAIN,
+    DRAW,
+    prepare.PACK,
+    prepare.UNPACK,
+    EXPORT,
+    specimen.SPECIMEN,
+    template.TEMPLATE,
+    choose.CHOOSE,
+    review.REVIEW,
+)
 # --help itself, and flags of earlier ports, of torchrun and pip, and of the studies.
 FOREIGN = {
     "--averages",

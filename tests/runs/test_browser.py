@@ -164,12 +164,12 @@ def test_the_report_of_a_run(trained, tmp_path):
         page.one("#sheet").send_keys(LEFT)
         assert picture.get_attribute("src").endswith("sample/000006.png")
 
-        write_live(Paths(run), 6, 12, ended=False)
+        write_live(Paths(run), 12, 20, ended=False)
         page.open(run / "report.html", language="zh-TW")
         assert "進行中" in page.one("#state").text
         page.one("#sheet").send_keys(LEFT)
         page.choose("#measure", "墨跡 IoU ↑")
-        write_live(Paths(run), 12, 12, ended=True)
+        write_live(Paths(run), 12, 20, ended=True)
         page.driver.refresh()
         assert "已結束" in page.one("#state").text
         assert page.one("#picture").get_attribute("src").endswith("sample/000006.png")

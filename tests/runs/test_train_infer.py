@@ -35,7 +35,7 @@ def test_the_two_commands_leave_a_whole_experiment(tmp_path):
     root = tmp_path / "experiments" / "default"
     files = {str(path.relative_to(root)) for path in root.rglob("*") if path.is_file()}
     parts = {f"checkpoint/6_{part}" for part in ("net_G.pth", "net_G_EMA.pth", "draw.json", "state.pth")}
-    tables = {"losses.csv", "losses.png", "quality.csv", "quality.png", "report.md"}
+    tables = {"losses.csv", "losses.png", "quality.csv", "quality.png", "report.md", "report.html"}
     assert files == parts | tables | {"config.json", "sample/000006.png"}
     assert "WARNING: no CUDA device" in done.stdout or torch.cuda.is_available()
     assert "71 characters to train on, 9 held out" in done.stdout

@@ -86,14 +86,7 @@ class FontData(PairData):
         known = [(font, disregard_generated(font, split.generated)) for font in fonts]
         notes = tuple(generated_line(font, found) for font, found in known if found is not None)
         targets: list[Target] = [*fonts, *map(GlyphImages, dst_imgs)]
-        if charset is None:
-            wanted = "".join(sorted({character for target in targets for character in offered(target)}))
-        else:
-            wanted = read_charset(charset, source.covered)
-        excluded = set(split.excluded)
-        wanted = "".join(character for character in wanted if character not in excluded)
-        if excluded and not wanted:
-            raise UserError("--exclude_characters leaves no character to learn")
+        wanted = wanted_characters(charset, source, targets, split.excluded)
         names = distinct([font.name for font in (source, *targets)])
         in_source = source.covers if split.all_sources else source.covers_itself
         covered = [set(filter(covers, wanted)) for covers in (in_source, *(target.covers for target in targets))]
@@ -321,6 +314,23 @@ def distinct(names: Sequence[str]) -> list[str]:
     for name in names:
         numbered = (f"{name} ({number})" for number in itertools.count(2))
         found.append(name if name not in found else next(n for n in numbered if n not in found and n not in names))
+    return found
+
+
+def wanted_characters(charset: str | None, source: GlyphRenderer, targets: Sequence[Target], excluded: str) -> str:
+    """The characters that are asked for, whoever has them: of a charset, else what the targets are for.
+
+    Raises:
+        UserError: when none is left of them without the `excluded` ones.
+    """
+    if charset is None:
+        wanted = sorted({character for target in targets for character in offered(target)})
+    else:
+        wanted = list(read_charset(charset, source.covered))
+    left_out = set(excluded)
+    found = "".join(character for character in wanted if character not in left_out)
+    if excluded and not found:
+        raise UserError("--exclude_characters leaves no character to learn")
     return found
 
 

@@ -24,9 +24,9 @@ OF_OTHERS = ("ndf", "d_blur", "embedding_num")
 FEW = 500  # characters up to which it is the better start on a GPU too; on a CPU it always is
 # What suits a run that starts from it, by the number of characters: up to so many, these values.
 LEARNING: tuple[tuple[float, Mapping[str, Any]], ...] = (
-    (150, {"lr": 2e-4, "max_steps": 300}),
-    (400, {"lr": 5e-4, "max_steps": 600}),
-    (float("inf"), {"lr": 5e-4, "max_steps": 1500}),
+    (150, {"lr": 2e-4, "max_steps": 300, "freeze_encoder": True}),
+    (400, {"lr": 2e-4, "max_steps": 600}),
+    (float("inf"), {"lr": 3e-4, "max_steps": 1500}),
 )
 
 

@@ -286,7 +286,12 @@ def fine_tune(folder: Path, taught: Path, fonts: dict[str, Path], targets: list[
     return run_train(folder, *chosen, "--fine_tune", taught, "--max_steps", 1, "--lr", "1e-12", *flags)
 
 
-def test_labels_are_taken_over_by_name_and_new_ones_start_from_the_mean(fonts, taught, tmp_path, capsys):
+def is_one_of(row: torch.Tensor, rows: torch.Tensor) -> bool:
+    """Whether an embedding is one of others, but for a step at a tiny rate."""
+    return bool((row - rows).abs().amax(1).min() < 1e-6)
+
+
+def test_labels_are_taken_over_by_name_and_new_ones_begin_in_the_likest_style(fonts, taught, tmp_path, capsys):
     assert fine_tune(tmp_path, taught, fonts, ["new", "other"]) == 0
     said = capsys.readouterr().out
     assert "label 0 new is new" in said
@@ -294,7 +299,8 @@ def test_labels_are_taken_over_by_name_and_new_ones_start_from_the_mean(fonts, t
     assert "label 1 other is known: it starts from label 1 other\n" in said
     old, new = read(taught, 4, "net_G_EMA"), read(tmp_path, 1, "net_G")
     rows = old["embedder.weight"]
-    torch.testing.assert_close(new["embedder.weight"], torch.stack([rows[:2].mean(0), rows[1]]), atol=1e-6, rtol=0)
+    torch.testing.assert_close(new["embedder.weight"][1], rows[1], atol=1e-6, rtol=0)
+    assert is_one_of(new["embedder.weight"][0], rows[:2])
     old_d, new_d = read(taught, 4, "net_D"), read(tmp_path, 1, "net_D")
     for key in ("catagory.weight", "catagory.bias"):
         expected = torch.stack([old_d[key][:2].mean(0), old_d[key][1]])
@@ -312,7 +318,7 @@ def test_a_label_is_added_to_a_trained_model(fonts, taught, tmp_path):
     assert fine_tune(tmp_path, taught, fonts, ["old", "other", "new"]) == 0
     old, new = read(taught, 4, "net_G_EMA")["embedder.weight"], read(tmp_path, 1, "net_G")["embedder.weight"]
     torch.testing.assert_close(new[:2], old[:2], atol=1e-6, rtol=0)
-    torch.testing.assert_close(new[2], old[:2].mean(0), atol=1e-6, rtol=0)
+    assert is_one_of(new[2], old[:2])
     assert run_infer(tmp_path, "--src_txt", "一二", "--label", 2) == 0
 
 
@@ -339,8 +345,7 @@ def test_fine_tuning_from_an_earlier_port_or_a_single_file(fonts, tmp_path):
     for number, path in enumerate((tmp_path / "port", tmp_path / "port" / "100_net_G.pth")):
         folder = tmp_path / f"run{number}"
         assert run_train(folder, *chosen, "--fine_tune", path) == 0
-        mean = generator["embedder.weight"].mean(0)[None]
-        torch.testing.assert_close(read(folder, 1, "net_G")["embedder.weight"], mean, atol=1e-6, rtol=0)
+        assert is_one_of(read(folder, 1, "net_G")["embedder.weight"][0], generator["embedder.weight"])
 
 
 def test_a_fine_tuned_run_resumes_without_what_it_came_from(fonts, taught, tmp_path):
