@@ -18,7 +18,6 @@ from tqdm import tqdm
 
 from utils.data.font_pairs import FontData
 from utils.data.open import framed_font, source_font
-from utils.data.pairs import evenly
 from utils.drawing.suspects import REASONS
 from utils.errors import UserError
 from utils.experiment.config import Paths, read_config
@@ -67,7 +66,8 @@ class Review:
             return ""
         target = self.truth.targets[heaviest(self.label)]
         covered = [c for c in self.truth.train + self.truth.held_out if target.covers(c)]
-        return "".join(evenly(covered, MOST_OWN))
+        every = max(1, -(-len(covered) // MOST_OWN))
+        return "".join(covered[::every])
 
     def write(self, path: Path) -> None:
         """Write the page."""

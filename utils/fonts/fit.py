@@ -225,7 +225,9 @@ class _Curves:
 
     def controls(self) -> np.ndarray:
         """The control points of each piece: [K, 2, 2]."""
-        return np.stack([self.p1.real, self.p1.imag, self.p2.real, self.p2.imag], 1).reshape(-1, 2, 2)
+        return np.stack([part(point) for point in (self.p1, self.p2) for part in (np.real, np.imag)], 1).reshape(
+            -1, 2, 2
+        )
 
 
 def _complex(vectors: np.ndarray) -> np.ndarray:

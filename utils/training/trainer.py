@@ -190,7 +190,8 @@ class Trainer:
     def _show(self, ended: bool) -> None:
         """Write the page that shows how far the run is."""
         if self.ranks.is_main:
-            with contextlib.suppress(OSError if ended else ()):  # what ended the run is more to the point
+            # At the end, whatever ended the run is more to the point than a page that can't be written.
+            with contextlib.suppress(OSError) if ended else contextlib.nullcontext():
                 write_live(self.paths, self.step, self.total_steps(), ended)
 
     def _distribute(self) -> None:
