@@ -8,7 +8,7 @@ ROOT = Path(__file__).parent.parent
 
 
 GROUND = {"errors", "cli", "files", "device", "distributed", "images", "labels", "metrics", "legibility", "sample"}
-GROUND |= {"outlines", "strokes", "page"}
+GROUND |= {"outlines", "strokes", "page", "processes"}
 DOORS = {"prepare", "font_export", "specimen", "template", "choose", "review"}
 # Which wing may import which, beside itself; what lies directly in utils/ is ground, or a door that people run.
 MAY_IMPORT = {

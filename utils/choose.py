@@ -80,18 +80,12 @@ def run(given: dict[str, Any]) -> int:
 
 def already_drawn(options: ChooseOptions) -> str:
     """The characters that are drawn already, as the flags tell."""
-    fonts = map(GlyphRenderer, options.dst_font or [])
-    folders = map(GlyphImages, options.dst_imgs or [])
-    known = [read_charset(options.drawn)] if options.drawn else []
-    return unique(
-        "".join(
-            [
-                *known,
-                *(font.covered() for font in fonts),
-                *("".join(map(chr, folder.codepoints())) for folder in folders),
-            ]
-        )
-    )
+    found = read_charset(options.drawn) if options.drawn else ""
+    for spec in options.dst_font or []:
+        found += GlyphRenderer(spec).covered()
+    for folder in options.dst_imgs or []:
+        found += "".join(map(chr, GlyphImages(folder).codepoints()))
+    return unique(found)
 
 
 if __name__ == "__main__":

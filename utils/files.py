@@ -22,7 +22,7 @@ else:
 logger = logging.getLogger(__name__)
 
 DRAWINGS = ("png", "jpg", "bmp", "tif", "svg")
-WRITTEN = (*DRAWINGS, "json", "csv", "pth", "obj", "md", "html", "otf", "ttf")  # what this program writes
+WRITTEN = (*DRAWINGS, "json", "csv", "pth", "obj", "md", "html", "txt", "pdf", "otf", "ttf")  # what this program writes
 TAKEN = (errno.EACCES, errno.EAGAIN, errno.EDEADLK)  # how a lock that another process holds is refused
 RETRIES = 50  # of a rename or a deletion that Windows refuses while a reader has the file open
 

@@ -11,15 +11,21 @@ def level_lines(image: np.ndarray) -> list[np.ndarray]:
 
     Pixel (0, 0) spans 0 to 1. Ink lies to the right of a line in the direction it runs (seen with y downwards).
     """
-    dark = image < 255
-    rows, columns = np.flatnonzero(dark.any(1)), np.flatnonzero(dark.any(0))
-    if not len(rows):
+    left, top, right, bottom = bounds(image < 255)
+    if left == right:
         return []
-    top, left = rows[0], columns[0]
-    ink = np.pad(255.0 - image[top : rows[-1] + 1, left : columns[-1] + 1], 1)  # paper all around closes every line
+    ink = np.pad(255.0 - image[top:bottom, left:right], 1)  # paper all around closes every line
     generator = contourpy.contour_generator(z=ink, name="serial", line_type=contourpy.LineType.Separate)
     corner = np.array([left - 0.5, top - 0.5])
     return [np.asarray(line)[:-1] + corner for line in generator.lines(255 / 2)]
+
+
+def bounds(mask: np.ndarray) -> tuple[int, int, int, int]:
+    """Left, top, right, bottom of what is true in bool [H, W]; 0 where nothing is."""
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    if not len(rows):
+        return 0, 0, 0, 0
+    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
 
 
 def points_along(line: np.ndarray, step: float) -> np.ndarray | None:

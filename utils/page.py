@@ -16,11 +16,14 @@ def render(name: str, data: Any, images: str, more: str = "") -> str:
     Images may come from `images`, sources of a Content Security Policy. `data` may come from a stranger: it is JSON, in
     which no tag can begin. `more` must not.
     """
-    style = "".join((PAGES / f"{part}.css").read_text(encoding="utf-8") for part in ("shared", name))
-    script = (PAGES / f"{name}.js").read_text(encoding="utf-8")
+    style, script = ("".join(_read(f"{part}.{kind}") for part in ("shared", name)) for kind in ("css", "js"))
     digest = base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii")
     policy = f"default-src 'none'; script-src 'sha256-{digest}'; style-src 'unsafe-inline'; img-src {images}"
     packed = json.dumps(data, ensure_ascii=True, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
-    parts = {"policy": policy, "style": style, "script": script, "data": packed, "more": more}
-    template = (PAGES / f"{name}.html").read_text(encoding="utf-8")
-    return re.sub(r"\{\{(\w+)\}\}", lambda match: parts[match[1]], template)
+    parts = {"policy": policy, "style": style, "body": _read(f"{name}.html"), "data": packed, "more": more}
+    parts["script"] = script
+    return re.sub(r"\{\{(\w+)\}\}", lambda match: parts[match[1]], _read("shared.html"))
+
+
+def _read(name: str) -> str:
+    return (PAGES / name).read_text(encoding="utf-8")

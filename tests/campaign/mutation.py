@@ -20,6 +20,7 @@ from utils.cli import Parser, run_script
 from utils.data.font_pairs import FontData, Split
 from utils.data.record_pairs import RecordData
 from utils.experiment.manifest import write_manifest
+from utils.experiment.tables import read_columns
 from utils.glyphs.image_folder import GlyphImages
 from utils.glyphs.render import GlyphRenderer
 from utils.glyphs.spec import BUNDLED
@@ -374,7 +375,7 @@ def read_text(path: Path) -> None:
 
 def read_log(path: Path) -> None:
     LossLog(path, 1)
-    plot_losses(path, path.with_suffix(".png"))
+    plot_losses(read_columns(path), path.with_suffix(".png"))
 
 
 READERS: dict[str, Callable[[Path], None]] = {

@@ -11,7 +11,7 @@ from tests.helpers.reviews import big5, reviewable
 from tests.helpers.scripts import FEW
 from utils import review
 from utils.experiment.config import Paths
-from utils.training.live import write_live
+from utils.training.live import read_tables, write_live
 
 DRAWN = "十九八七六五四三二一"  # as they are shown: the worst first
 HOSTILE = "</script><script>document.title = 'stolen'</script><img src=x onerror=\"document.title = 'stolen'\">"
@@ -164,12 +164,13 @@ def test_the_report_of_a_run(trained, tmp_path):
         page.one("#sheet").send_keys(LEFT)
         assert picture.get_attribute("src").endswith("sample/000006.png")
 
-        write_live(Paths(run), 12, 20, ended=False)
+        paths = Paths(run)
+        write_live(paths, read_tables(paths), 12, 20, ended=False)
         page.open(run / "report.html", language="zh-TW")
         assert "進行中" in page.one("#state").text
         page.one("#sheet").send_keys(LEFT)
         page.choose("#measure", "墨跡 IoU ↑")
-        write_live(Paths(run), 12, 20, ended=True)
+        write_live(paths, read_tables(paths), 12, 20, ended=True)
         page.driver.refresh()
         assert "已結束" in page.one("#state").text
         assert page.one("#picture").get_attribute("src").endswith("sample/000006.png")

@@ -4,7 +4,7 @@ import hashlib
 import random
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Hashable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -22,6 +22,7 @@ def left_out_lines(where: str, dropped: Mapping[Any, str], most: int = 5) -> lis
 
 
 MOST_VALIDATED = 64  # characters that choose the best checkpoint, and pairs of them that are scored
+Item = TypeVar("Item")
 Pair = tuple[int, Any]  # label, and the character (str) or, in records, the number of the record (int)
 
 
@@ -88,9 +89,9 @@ class PairData(ABC):
         return evenly(self.held_out_pairs or self.train_pairs, count)
 
 
-def evenly(pairs: Sequence[Pair], most: int) -> list[Pair]:
-    """At most so many of the pairs, evenly spread."""
-    return [pairs[i * len(pairs) // most] for i in range(most)] if len(pairs) > most else list(pairs)
+def evenly(items: Sequence[Item], most: int) -> list[Item]:
+    """At most so many of the items, evenly spread."""
+    return [items[i * len(items) // most] for i in range(most)] if len(items) > most else list(items)
 
 
 def hashed_share(key: Hashable, seed: int, purpose: str) -> float:

@@ -1,13 +1,12 @@
 """A page to look through drawings on, and to mark them: one file, which a browser shows without a server."""
 
 import base64
-import contextlib
 import io
 import logging
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from tqdm import tqdm
 
 from utils.data.font_pairs import FontData
 from utils.data.open import framed_font, source_font
+from utils.data.pairs import evenly
 from utils.drawing.suspects import REASONS
 from utils.errors import UserError
 from utils.experiment.config import Paths, read_config
@@ -65,9 +65,7 @@ class Review:
         if self.truth is None:
             return ""
         target = self.truth.targets[heaviest(self.label)]
-        covered = [c for c in self.truth.train + self.truth.held_out if target.covers(c)]
-        every = max(1, -(-len(covered) // MOST_OWN))
-        return "".join(covered[::every])
+        return "".join(evenly([c for c in self.truth.train + self.truth.held_out if target.covers(c)], MOST_OWN))
 
     def write(self, path: Path) -> None:
         """Write the page."""
@@ -149,21 +147,37 @@ def open_review(experiment: Path, folder: Path, label: Label, src_font: str | No
     data = config["data"]
     if data["kind"] != "fonts" and src_font is None:
         raise UserError("the experiment was trained on pictures: name the font of the drawings with --src_font")
-    if max(label_weights(label)) >= len(data["labels"]):
-        raise UserError(f"--label {label}: the experiment has {len(data['labels'])} labels, from 0")
+    if data["kind"] == "fonts":
+        source = source_font(src_font, data["src_font"])
+    else:
+        source = framed_font(src_font or "", data.get("frame"))
+    review = review_of(experiment, config, folder, label, source, find_truth(data, src_font))
+    return replace(review, other=find_other(Path(other), label)) if other else review
+
+
+def review_of(
+    experiment: Path,
+    config: Mapping[str, Any],
+    folder: Path,
+    label: Label,
+    source: GlyphRenderer,
+    truth: FontData | None,
+) -> Review:
+    """As `open_review`, with fonts that are open.
+
+    Raises:
+        UserError: when there are none.
+    """
+    count = len(config["data"]["labels"])
+    if max(label_weights(label)) >= count:
+        raise UserError(f"--label {label}: the experiment has {count} labels, from 0")
     drawings = find_drawings(folder, label)
     ranked: dict[str, dict[str, Any]] = {}
     if (folder / "suspects.json").is_file():
         ranked = read_suspects(folder, label)
     if not ranked:
         logger.info("infer.py --suspects has not ranked these drawings: they are shown by their code points")
-    if data["kind"] == "fonts":
-        source = source_font(src_font, data["src_font"])
-    else:
-        source = framed_font(src_font or "", data.get("frame"))
-    name, compared = experiment.resolve().name, find_other(Path(other), label) if other else {}
-    truth = find_truth(data, src_font)
-    return Review(name, config, label, step_of(folder, label), drawings, ranked, source, truth, compared)
+    return Review(experiment.resolve().name, config, label, step_of(folder, label), drawings, ranked, source, truth)
 
 
 def step_of(folder: Path, label: Label) -> int | None:
@@ -184,13 +198,14 @@ def find_truth(data: dict[str, Any], src_font: str | None) -> FontData | None:
     """The fonts of the training; None, which is said, where they can't be opened any more."""
     if data["kind"] != "fonts":
         return None
-    with contextlib.suppress(UserError):  # another source than that of the training
-        return FontData.from_config(data, src_font)
-    try:
-        return FontData.from_config(data)
-    except UserError as error:
-        logger.info(f"your own glyphs are not shown beside: {error}")
-        return None
+    reason = None
+    for spec in dict.fromkeys([src_font, None]):  # drawings may have another source than the training had
+        try:
+            return FontData.from_config(data, spec)
+        except UserError as error:
+            reason = error
+    logger.info(f"your own glyphs are not shown beside: {reason}")
+    return None
 
 
 def neighbours(characters: Sequence[str], own: str) -> list[list[int]]:

@@ -4,16 +4,18 @@ import contextlib
 import logging
 from pathlib import Path
 
+from utils.data.font_pairs import FontData
 from utils.device import choose_device
 from utils.distributed import Ranks, joined
 from utils.drawing.compare import compare
 from utils.drawing.draw import draw_files
 from utils.drawing.flags import DrawOptions
 from utils.drawing.job import Job
-from utils.drawing.review import open_review
+from utils.drawing.review import review_of
 from utils.drawing.session import HEADINGS, Session, open_session
 from utils.drawing.suspects import draw_suspects, rank_drawings
 from utils.errors import UserError
+from utils.experiment.config import Paths, read_config
 from utils.experiment.manifest import changed_since, earlier_entries, entry_title, read_suspects, write_manifest
 from utils.files import locked, remove_stray, write_json
 from utils.fonts import export
@@ -145,9 +147,12 @@ def find_suspects(session: Session) -> None:
 
 def write_review(session: Session, label: Label, page: Path) -> None:
     """Write the page to look the drawings through on; a font is made without one too."""
-    options = session.options
+    experiment, job = Path(session.options.experiment_dir), session.job
+    config = read_config(Paths(experiment))
+    if config is None or not isinstance(job.source, GlyphRenderer) or not isinstance(job.truth, FontData):
+        raise TypeError("suspects are ranked of an experiment with fonts")
     try:
-        open_review(Path(options.experiment_dir), session.folder, label, options.src_font, None).write(page)
+        review_of(experiment, config, session.folder, label, job.source, job.truth).write(page)
     except UserError as error:
         logger.error(f"there is no review page: {error}")
     else:

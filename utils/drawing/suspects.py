@@ -5,11 +5,8 @@ Each is compared with its source glyph, and the comparison with that of true pai
 
 import contextlib
 import functools
-import multiprocessing
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,12 +18,13 @@ from tqdm import tqdm
 from model import Zi2ZiModel
 from utils import metrics
 from utils.drawing.job import Job
-from utils.errors import Failure, UserError
+from utils.errors import UserError
 from utils.experiment.manifest import entry
-from utils.fonts.trace_cache import cores, ignore_interrupts
 from utils.images import DARK, read_image, save_sheet, to_grey
 from utils.labels import Label, heaviest
 from utils.metrics import SPECK, connected_parts
+from utils.outlines import bounds
+from utils.processes import cores, process_pool
 from utils.sample import draw
 
 GRID = 16  # cells a side, in which the distribution of ink is compared
@@ -77,9 +75,8 @@ def measure(source: np.ndarray, drawn: np.ndarray) -> dict[str, float]:
 
 def _framed(ink: np.ndarray) -> np.ndarray:
     """The box of the ink with a frame of paper around, which has its parts and its holes."""
-    rows, columns = np.flatnonzero(ink.any(1)), np.flatnonzero(ink.any(0))
-    box = ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1] if len(rows) else ink[:0, :0]
-    return np.pad(box, 2)
+    left, top, right, bottom = bounds(ink)
+    return np.pad(ink[top:bottom, left:right], 2)
 
 
 def _parts(mask: np.ndarray, smallest: float, diagonal: bool = True) -> tuple[int, int]:
@@ -103,10 +100,7 @@ def _correlation(a: np.ndarray, b: np.ndarray) -> float:
 
 def _box(ink: np.ndarray) -> np.ndarray:
     """Left, top, right, bottom of the ink as shares of the canvas."""
-    rows, columns = np.flatnonzero(ink.any(1)), np.flatnonzero(ink.any(0))
-    if not len(rows):
-        return np.zeros(4)
-    return np.array([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1]) / len(ink)
+    return np.array(bounds(ink)) / len(ink)
 
 
 @dataclass
@@ -238,15 +232,8 @@ def measuring(count: int) -> Iterator[Callable[[Pairs], Measuring]]:
     if workers == 1 or count < FEW_TO_SHARE:
         yield lambda pairs: functools.partial(measure_files, pairs)
         return
-    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), ignore_interrupts)
-    try:
+    with process_pool(workers, "compares") as pool:
         yield lambda pairs: pool.submit(measure_files, pairs).result
-    except BrokenProcessPool as error:
-        raise Failure(
-            "a process that compares was killed, perhaps for want of memory: run the command again"
-        ) from error
-    finally:
-        pool.shutdown(cancel_futures=True)
 
 
 def draw_suspects(ranked: Sequence[dict[str, Any]], job: Job, path: Path) -> None:

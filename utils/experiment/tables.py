@@ -4,6 +4,7 @@ import contextlib
 import itertools
 import math
 import re
+from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -87,6 +88,28 @@ def read_rows(path: Path) -> Iterator[list[str]]:
             if whole and re.fullmatch("[0-9]{1,18}", row[0]) and int(row[0]) > last:
                 last = int(row[0])
                 yield row
+
+
+Columns = dict[str, array]  # the values of each column, by its name, in the order of the steps
+
+
+def read_columns(path: Path) -> Columns:
+    """The columns of a table of steps, that of the steps first; none where there is no such file."""
+    if not path.is_file():
+        return {}
+    header = read_header(path)
+    steps, *others = columns = [array("d" if number else "q") for number in range(len(header))]
+    for row in read_rows(path):
+        steps.append(int(row[0]))
+        for values, text in zip(others, row[1:], strict=True):
+            values.append(float(text))
+    return dict(zip(header, columns, strict=True))
+
+
+def means(values: Sequence[float], window: int) -> list[float]:
+    """The mean of every so many values, the last perhaps of fewer."""
+    groups = (values[start : start + window] for start in range(0, len(values), window))
+    return [sum(group) / len(group) for group in groups]
 
 
 def _is_number(text: str) -> bool:

@@ -24,13 +24,14 @@ from utils.fonts.glyph import OutlinedGlyph
 from utils.fonts.layout import Layout, find_layout
 from utils.fonts.names import Names, check_name, family_name, style_name
 from utils.fonts.spacing import SourceSpacing
-from utils.fonts.trace_cache import Traces, cores
+from utils.fonts.trace_cache import Traces
 from utils.fonts.vertical import vertical_pairs
 from utils.glyphs.charset import codepoint_name, read_text, unique
 from utils.glyphs.generated import write_generated
 from utils.glyphs.spec import font_files
 from utils.glyphs.variation import as_text
 from utils.labels import Label, label_weights
+from utils.processes import cores
 
 logger = logging.getLogger(__name__)
 

@@ -4,28 +4,23 @@ import contextlib
 import functools
 import itertools
 import json
-import multiprocessing
-import os
-import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
-from utils.errors import Failure, UserError
+from utils.errors import UserError
 from utils.files import naming, short_digest, writable
 from utils.fonts.fit import Contour, Lattice
 from utils.fonts.trace import trace_all
 from utils.glyphs.charset import codepoint_name
 from utils.images import read_image
+from utils.processes import process_pool
 
 VERSION = 2  # of what is kept: another one is made anew
 CHUNK = 8  # drawings that are traced at a time
-MOST_ON_WINDOWS = 61  # processes that can be waited for there
 FEW = 8  # drawings a process that are sooner traced than the process is started
 DIGITS = 6  # of a coordinate, as a share of the canvas
 Job = tuple[str, Path]  # a character, and its drawing
@@ -98,11 +93,6 @@ def trace_files(jobs: Sequence[Job], tolerance: float, lattice: Lattice) -> list
     return records
 
 
-def ignore_interrupts() -> None:
-    """Leave interrupts to the parent: for the beginning of a process of a pool."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
 @contextlib.contextmanager
 def _worked_off(jobs: Sequence[Job], work: Work, workers: int) -> Iterator[Iterator[dict[str, Any]]]:
     """The records of jobs in their order, by several processes where that is worth starting them.
@@ -114,15 +104,8 @@ def _worked_off(jobs: Sequence[Job], work: Work, workers: int) -> Iterator[Itera
     if workers == 1 or len(jobs) <= FEW * workers:
         yield itertools.chain.from_iterable(map(work, chunks))
         return
-    context = multiprocessing.get_context("spawn")
-    workers = min(workers, MOST_ON_WINDOWS) if os.name == "nt" else workers
-    pool = ProcessPoolExecutor(workers, context, ignore_interrupts)
-    try:
+    with process_pool(workers, "traces") as pool:
         yield itertools.chain.from_iterable(pool.map(work, chunks))
-    except BrokenProcessPool as error:
-        raise Failure("a process that traces was killed, perhaps for want of memory: run the command again") from error
-    finally:
-        pool.shutdown(cancel_futures=True)
 
 
 class Traces:
@@ -194,9 +177,3 @@ class Traces:
     def remove(self) -> None:
         """Delete the file, once the font is there."""
         self.path.unlink(missing_ok=True)
-
-
-def cores() -> int:
-    """How many processes can work at the same time."""
-    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(count, MOST_ON_WINDOWS) if os.name == "nt" else count

@@ -1,4 +1,3 @@
-"use strict";
 // The report of a training: curves whose values can be read, and a sheet for every step that has one.
 
 const REFRESH = 30; // seconds between looks for something new, while the run goes on
@@ -20,18 +19,8 @@ const STRINGS = {
   },
 };
 
-const isChinese = (navigator.language || "").toLowerCase().startsWith("zh");
 const words = isChinese ? STRINGS.zh : STRINGS.en;
-const data = JSON.parse(document.getElementById("data").textContent);
-const element = (id) => document.getElementById(id);
 const key = `zi2zi report ${data.name}`;
-
-function made(tag, className, text) {
-  const node = document.createElement(tag);
-  if (className) node.className = className;
-  if (text !== undefined) node.textContent = text;
-  return node;
-}
 
 function drawn(tag, className, attributes) {
   const node = document.createElementNS("http://www.w3.org/2000/svg", tag);
@@ -156,8 +145,7 @@ function refresh() {
 }
 
 function begin() {
-  document.documentElement.lang = isChinese ? "zh-Hant" : "en";
-  for (const node of document.querySelectorAll("[data-text]")) node.textContent = words[node.dataset.text];
+  say(words);
   document.title = `${words.title}${isChinese ? "：" : ": "}${data.name}`;
   document.querySelector("h1").textContent = document.title;
   const of = data.total ? (isChinese ? `，共 ${data.total} 步` : ` of ${data.total}`) : "";

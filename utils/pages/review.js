@@ -1,4 +1,3 @@
-"use strict";
 // The review page: shows drawings, the worst first, and keeps what is decided of them.
 
 const MARKS = ["good", "redraw", "leave_out"];
@@ -13,7 +12,7 @@ const STRINGS = {
     save: "Save review.json", open: "Open a review.json", help: "Keys", setting: "A line of your text",
     telling: "tell generated glyphs", all: "all", none: "unmarked", good: "good", redraw: "redraw", leave_out: "leave out",
     worst: "worst first", code: "by code point", source: "source", drawn: "generated", other: "before", own: "yours",
-    nothing: "No drawing is like this.", step: "step", of: "of", shown: "shown",
+    nothing: "No drawing is like this.", of: "of", shown: "shown",
     otherReview: "This is a review of another experiment: nothing was taken over.",
     damaged: "This is no review.json: nothing was taken over.", taken: "marks taken over",
     unsaved: "The browser keeps no marks of this page: save review.json before you leave.",
@@ -29,7 +28,7 @@ const STRINGS = {
     save: "儲存 review.json", open: "開啟 review.json", help: "快速鍵", setting: "用您的文字排一行",
     telling: "標出生成的字", all: "全部", none: "未標記", good: "可用", redraw: "重畫", leave_out: "不放入字型",
     worst: "最可疑的在前", code: "依碼位", source: "來源", drawn: "生成", other: "先前", own: "您畫的",
-    nothing: "沒有符合條件的字。", step: "第", of: "／", shown: "顯示中",
+    nothing: "沒有符合條件的字。", of: "／", shown: "顯示中",
     otherReview: "這是另一個實驗的檢視結果，沒有採用任何標記。",
     damaged: "這不是 review.json，沒有採用任何標記。", taken: "個標記已採用",
     unsaved: "瀏覽器無法保存這一頁的標記，離開前請先儲存 review.json。",
@@ -42,9 +41,7 @@ const STRINGS = {
   },
 };
 
-const isChinese = (navigator.language || "").toLowerCase().startsWith("zh");
 const words = isChinese ? STRINGS.zh : STRINGS.en;
-const data = JSON.parse(document.getElementById("data").textContent);
 const glyphs = data.glyphs.map(([code, score, reasons, block, charsets, beside], place) => ({
   code, score, reasons, block, charsets, beside, place,
   character: String.fromCodePoint(code),
@@ -60,15 +57,6 @@ let chosen = glyphs;
 let at = 0; // the place of the current glyph in `chosen`
 let columns = 1;
 let keeps = true; // whether the browser keeps marks
-
-const element = (id) => document.getElementById(id);
-
-function made(tag, className, text) {
-  const node = document.createElement(tag);
-  if (className) node.className = className;
-  if (text !== undefined) node.textContent = text;
-  return node;
-}
 
 // ---------------------------------------------------------------------------------------------------- pictures
 
@@ -186,7 +174,6 @@ const reasonsOf = (glyph) => glyph.reasons.map((number) => words.reasons[data.re
 
 function cardOf(glyph, place) {
   const card = made("article");
-  card.tabIndex = place === at ? 0 : -1;
   const figures = made("div", "figures");
   const shown = [["source", glyph.place], ...(data.compared ? [["other", glyph.place]] : []), ["drawn", glyph.place]];
   const beside = glyph.beside.slice(0, data.compared ? 1 : 2).map((number) => ["own", number]);
@@ -295,14 +282,12 @@ function choose() {
 function go(place) {
   if (!chosen.length) return;
   const { height } = layout();
-  if (cards.has(at)) cards.get(at).tabIndex = -1;
   at = Math.min(Math.max(place, 0), chosen.length - 1);
   const top = element("glyphs").offsetTop + Math.floor(at / columns) * (height + GAP);
   if (top < window.scrollY || top + height > window.scrollY + window.innerHeight) {
     window.scrollTo(0, top - Math.max(0, (window.innerHeight - height) / 2));
   }
   show();
-  cards.get(at).tabIndex = 0;
   cards.get(at).focus({ preventScroll: true });
 }
 
@@ -364,8 +349,7 @@ function fill(id, options) {
 }
 
 function translate() {
-  document.documentElement.lang = isChinese ? "zh-Hant" : "en";
-  for (const node of document.querySelectorAll("[data-text]")) node.textContent = words[node.dataset.text];
+  say(words);
   const step = data.step === null ? "" : isChinese ? `，第 ${data.step} 步` : `, step ${data.step}`;
   const [colon, comma] = isChinese ? ["：", "，"] : [": ", ", "];
   document.title = `${words.title}${colon}${data.name}`;

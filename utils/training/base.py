@@ -1,7 +1,6 @@
 """The base: a generator that has learnt many faces, which comes with the program as weights to start from."""
 
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +11,7 @@ import torch
 from utils.cli import as_given
 from utils.errors import UserError
 from utils.experiment import checkpoint
-from utils.experiment.config import Paths
+from utils.experiment.config import Paths, read_config
 from utils.training.pretrained import ARCHITECTURE, Pretrained, read_pretrained
 
 NAME = "bundled:base"  # as --fine_tune has it
@@ -77,7 +76,8 @@ def reason_against(given: Mapping[str, Any]) -> str | None:
         return "--from_scratch asks for it"
     if given.get("recipe"):
         return f"--recipe {given['recipe']} is given"
-    model = json.loads(Paths(FOLDER).config.read_text(encoding="utf-8"))["model"]
+    config = read_config(Paths(FOLDER))
+    model = config["model"] if config else {}  # without its files, reading it says so
     known = {name: model[name] for name in ARCHITECTURE if name in model and name not in OF_OTHERS}
     others = [as_given(name, given[name]) for name, value in known.items() if given.get(name, value) != value]
     return f"{', '.join(others)} {'is' if len(others) == 1 else 'are'} given" if others else None

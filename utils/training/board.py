@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 
 from utils.errors import UserError
+from utils.training.report import HEADINGS
 
 EVENTS = "events.out.tfevents.*"  # its files
 
@@ -35,10 +36,10 @@ class Board:
         self._scalars(step, {f"losses/{name.removesuffix('_loss')}": value for name, value in values.items()})
         self._scalars(step, {"lr": lr})
 
-    def scores(self, step: int, row: Mapping[str, float], measures: Mapping[str, str]) -> None:
-        """A row of quality.csv, as `measures` name them: one chart for each."""
+    def scores(self, step: int, row: Mapping[str, float]) -> None:
+        """A row of quality.csv: a chart for each measure."""
         for name, value in row.items():
-            measure = max((known for known in measures if name.endswith(f"_{known}")), key=len, default=None)
+            measure = max((known for known in HEADINGS if name.endswith(f"_{known}")), key=len, default=None)
             if measure is not None:
                 self._scalars(step, {f"{measure}/{name.removesuffix(f'_{measure}')}": value})
 

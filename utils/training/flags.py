@@ -110,7 +110,7 @@ TRAIN: FlagTable = {
             choices=GENERATORS,
             kept=Kept.FIXED,
         ),
-        Flag("ngf", "filters of the generator's first level", int, 64, kept=Kept.FIXED),
+        Flag("ngf", "filters of the generator's first level (default 64, of the base 32)", int, 64, kept=Kept.FIXED),
         Flag("ndf", "filters of the discriminator's first level", int, 64, kept=Kept.FIXED),
         Flag(
             "embedding_num",
@@ -157,7 +157,8 @@ TRAIN: FlagTable = {
         Flag(
             "epoch",
             "passes over the data "
-            "(default 100, where no other length is given; on CUDA --max_minutes 60 --early_stop 10)",
+            "(default 100, where no other length is given; from the base some hundred steps, else on CUDA "
+            "--max_minutes 60 --early_stop 10)",
             at_least(1),
         ),
         Flag("max_steps", "steps to end at", at_least(1)),
@@ -165,7 +166,7 @@ TRAIN: FlagTable = {
         Flag("batch_size", "pairs in a micro-batch, of all processes together", at_least(1, 8192), 16),
         Flag("accum_steps", "micro-batches in a step", at_least(1), 1),
         Flag("optimizer", "what trains the generator: muon or adam", str, "muon", choices=OPTIMIZERS, kept=Kept.FIXED),
-        Flag("lr", "learning rate of the generator", float, 0.001),
+        Flag("lr", "learning rate of the generator (default 0.001, from the base less)", float, 0.001),
         Flag("lr_D", "learning rate of the discriminator (default: as --lr)", float),
         Flag("schedule", "epochs after which the learning rates halve, each time; 0: never", at_least(0), 0),
         Flag(

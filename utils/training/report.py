@@ -2,12 +2,11 @@
 
 import io
 import re
-from array import array
 from collections.abc import Mapping
 from pathlib import Path
 
 from utils.experiment.config import Paths
-from utils.experiment.tables import read_header, read_rows
+from utils.experiment.tables import Columns, means
 from utils.files import write_whole
 
 # How a measure is headed in a table, and which way is better.
@@ -67,7 +66,7 @@ def _relative(path: Path, root: Path) -> str:
     return path.relative_to(root).as_posix()
 
 
-def plot_curves(csv_path: Path, png_path: Path, columns: str, label: str, window: int | None = None) -> None:
+def plot_curves(columns: Columns, png_path: Path, pattern: str, label: str, window: int | None = None) -> None:
     """Draw the columns of a table of steps that match a pattern, on a logarithmic axis.
 
     Each point is the mean of `window` rows, by default of a hundredth of them. Nothing is drawn without rows.
@@ -76,21 +75,15 @@ def plot_curves(csv_path: Path, png_path: Path, columns: str, label: str, window
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    header = read_header(csv_path)
-    drawn = [number for number, name in enumerate(header) if re.fullmatch(columns, name)]
-    values = [array("d") for _ in range(1 + len(drawn))]
-    for row in read_rows(csv_path):
-        for column, number in zip(values, (0, *drawn), strict=True):
-            column.append(float(row[number]))
-    steps = values[0]
+    steps = next(iter(columns.values()), [])
+    drawn = {name: values for name, values in columns.items() if re.fullmatch(pattern, name)}
     if not (steps and drawn):
         return
     window = window or max(1, len(steps) // 100)
     figure = Figure(figsize=(9, 5), layout="constrained")
     axes = figure.add_subplot()
-    for number, column in zip(drawn, values[1:], strict=True):
-        means = [sum(column[i : i + window]) / len(column[i : i + window]) for i in range(0, len(column), window)]
-        axes.plot(steps[::window], means, label=header[number], linewidth=1.2)
+    for name, values in drawn.items():
+        axes.plot(steps[::window], means(values, window), label=name, linewidth=1.2)
     axes.set_yscale("log")
     axes.set_xlabel("step")
     axes.set_ylabel(label)
@@ -101,6 +94,6 @@ def plot_curves(csv_path: Path, png_path: Path, columns: str, label: str, window
     write_whole(png_path, content.getvalue())
 
 
-def plot_losses(csv_path: Path, png_path: Path) -> None:
+def plot_losses(losses: Columns, png_path: Path) -> None:
     """Draw the curves of losses.csv, smoothed."""
-    plot_curves(csv_path, png_path, "[A-Za-z0-9_]+_loss", "weighted loss")
+    plot_curves(losses, png_path, "[A-Za-z0-9_]+_loss", "weighted loss")

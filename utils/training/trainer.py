@@ -12,7 +12,7 @@ import torch
 
 from model import Zi2ZiModel
 from utils.data.loader import Batch, ResumableSampler, TrainingPairs, training_batches
-from utils.data.pairs import PairData
+from utils.data.pairs import PairData, evenly
 from utils.distributed import Ranks
 from utils.errors import UserError
 from utils.experiment import checkpoint, pth
@@ -21,12 +21,12 @@ from utils.images import save_sheet, to_float
 from utils.training.board import Board
 from utils.training.calibration import Calibrator, pairs_to_look_at
 from utils.training.flags import TrainOptions
-from utils.training.live import write_live
+from utils.training.live import read_tables, write_live
 from utils.training.log import LossLog, NonFinite, Progress
 from utils.training.pretrained import Pretrained
 from utils.training.quality import Examiner, SaturationWatch, Scorer
 from utils.training.registration import register_pairs
-from utils.training.report import HEADINGS, plot_curves, plot_losses
+from utils.training.report import plot_curves, plot_losses
 from utils.training.state import check_disk, check_parts, find_non_finite, parts_from, state_from
 from utils.training.stopping import Due, End, Schedule, StopSignals
 
@@ -115,7 +115,7 @@ class Trainer:
                 return 128 + self.ranks.most(signals.received)
             progress = stack.enter_context(Progress(self._images_at(total), self.images_seen, "training"))
             board = self._open_board(stack)
-            stack.callback(self._show, ended=True)
+            stack.callback(self._show_the_end)
             batches = stack.enter_context(self._batches())
             self._distribute()
             schedule, watch, end = Schedule(self.options, began), SaturationWatch(), None
@@ -159,7 +159,7 @@ class Trainer:
         # The gradients that the descent needs are not deterministic on CUDA, and not known to be there on MPS.
         if device.type != "cuda" or self.options.deterministic:
             device = torch.device("cpu")
-        chosen = some_of(len(self.pairs), MOST_ALIGNED, self.options.random_seed)
+        chosen = evenly(range(len(self.pairs)), MOST_ALIGNED)
         of_all = f" of {len(self.pairs)}" if len(chosen) < len(self.pairs) else ""
         logger.info(f"aligning the strokes of {len(chosen)}{of_all} pairs")
         pairs, found = [self.pairs.pairs[index] for index in chosen], []
@@ -187,12 +187,11 @@ class Trainer:
         stack.callback(board.close)
         return board
 
-    def _show(self, ended: bool) -> None:
-        """Write the page that shows how far the run is."""
+    def _show_the_end(self) -> None:
+        """Have the page say that the run has ended: what ended it is more to the point than a page that can't be."""
         if self.ranks.is_main:
-            # At the end, whatever ended the run is more to the point than a page that can't be written.
-            with contextlib.suppress(OSError) if ended else contextlib.nullcontext():
-                write_live(self.paths, self.step, self.total_steps(), ended)
+            with contextlib.suppress(OSError):
+                write_live(self.paths, read_tables(self.paths), self.step, self.total_steps(), ended=True)
 
     def _distribute(self) -> None:
         if self.ranks.count > 1:
@@ -264,14 +263,15 @@ class Trainer:
             folder, keep = self.paths.checkpoint, self.options.keep_checkpoints
             checkpoint.retain(folder, keep, self.scorer.best(), self.scorer.rows)
         logger.info(line)
-        board.scores(self.step, self.scorer.rows[self.step], HEADINGS)
+        board.scores(self.step, self.scorer.rows[self.step])
         if Due.LOOK in due:
             sheet = self.paths.sample_sheet(self.step)
             save_sheet(columns, sheet, caption=[line])
             board.sheet(self.step, sheet)
-            plot_losses(self.paths.losses_csv, self.paths.losses_png)
-            plot_curves(self.paths.quality_csv, self.paths.quality_png, "[A-Za-z0-9_]+_l1", "L1", window=1)
-            self._show(ended=False)
+            losses, quality = tables = read_tables(self.paths)
+            plot_losses(losses, self.paths.losses_png)
+            plot_curves(quality, self.paths.quality_png, "[A-Za-z0-9_]+_l1", "L1", window=1)
+            write_live(self.paths, tables, self.step, self.total_steps(), ended=False)
             schedule.looking.done(time.monotonic() - looked_from)
         self.scorer.advise(self.options.early_stop)
         return time.monotonic() - begin
@@ -337,13 +337,6 @@ class Trainer:
             pth.check_fit(self.model.netD, pretrained.discriminator, path)
         self.model.load_weights(pretrained.generator, pretrained.discriminator, pretrained.shadow)
         self.step = step
-
-
-def some_of(count: int, most: int, seed: int) -> list[int]:
-    """At most `most` of the numbers below `count`, in order: the same ones for the same seed."""
-    if count <= most:
-        return list(range(count))
-    return sorted(np.random.default_rng((seed, count)).choice(count, most, replace=False).tolist())
 
 
 def learning_rate_factor(epoch: float, schedule: int) -> float:

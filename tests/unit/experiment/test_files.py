@@ -20,7 +20,7 @@ from utils.errors import UserError
 from utils.experiment import checkpoint, pth
 from utils.experiment.calibration import Calibration, read_calibrations
 from utils.experiment.manifest import Drawing, Manner, earlier_entries, find_drawings, identity, write_manifest
-from utils.experiment.tables import read_header, read_rows
+from utils.experiment.tables import read_columns, read_header, read_rows
 from utils.experiment.weights import find_weights
 from utils.glyphs.render import GlyphRenderer
 from utils.images import save_image, save_sheet, to_float, to_uint8
@@ -468,7 +468,7 @@ def test_losses_are_written_once_each_and_cut_back_on_resume(tmp_path):
     rows = list(read_rows(path))
     assert [row[0] for row in rows] == ["1", "2", "3", "4"]
     assert dict(zip(read_header(path), rows[3], strict=True))["d_loss"] == "9"
-    plot_losses(path, tmp_path / "losses.png")
+    plot_losses(read_columns(path), tmp_path / "losses.png")
     with Image.open(tmp_path / "losses.png") as image:
         assert image.width > 300
 

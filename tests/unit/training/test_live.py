@@ -8,6 +8,7 @@ import pytest
 
 from tests.helpers.scripts import run_train
 from utils.experiment.config import Paths
+from utils.experiment.tables import read_columns
 from utils.training import board, live, trainer
 from utils.training.live import MOST_POINTS, curves
 
@@ -20,8 +21,8 @@ def data_of(folder: Path) -> dict:
 def test_the_page_follows_the_run(tmp_path, monkeypatch):
     seen = []
 
-    def spy(paths, step, total, ended):
-        live.write_live(paths, step, total, ended)
+    def spy(*args, **named):
+        live.write_live(*args, **named)
         seen.append(data_of(tmp_path / "run"))
 
     monkeypatch.setattr(trainer, "write_live", spy)
@@ -47,7 +48,8 @@ def test_sheets_of_a_lost_run_and_stray_files_are_not_shown(tmp_path):
     sample = tmp_path / "run" / "sample"
     for name in ("000009.png", "000001 (1).png", "copy.png"):
         (sample / name).write_bytes((sample / "000001.png").read_bytes())
-    live.write_live(Paths(tmp_path / "run"), 2, 2, ended=True)
+    paths = Paths(tmp_path / "run")
+    live.write_live(paths, live.read_tables(paths), 2, 2, ended=True)
     assert [step for step, _ in data_of(tmp_path / "run")["sheets"]] == [1, 2]
 
 
@@ -61,11 +63,11 @@ def test_a_long_curve_is_made_of_means(tmp_path):
     rows = [f"{step},{step % 2},{step}" for step in range(1, 4 * MOST_POINTS + 1)]
     table = tmp_path / "losses.csv"
     table.write_text("step,epoch,g_loss\n" + "\n".join(rows) + "\n", encoding="utf-8")
-    found = curves(table, r"\w+_loss")
+    found = curves(read_columns(table), r"\w+_loss")
     assert found["steps"] == list(range(4, 4 * MOST_POINTS + 1, 4))
     assert found["columns"]["g_loss"][:2] == [2.5, 6.5]
     assert list(found["columns"]) == ["g_loss"]
-    assert curves(tmp_path / "none.csv", ".*") == {"steps": [], "columns": {}}
+    assert curves(read_columns(tmp_path / "none.csv"), ".*") == {"steps": [], "columns": {}}
 
 
 def test_tensorboard_has_losses_scores_and_sheets(tmp_path):
