@@ -17,6 +17,7 @@ from utils.glyphs.charset import is_han, read_charset, unique
 from utils.glyphs.components import choose, coverage
 from utils.glyphs.image_folder import GlyphImages
 from utils.glyphs.render import GlyphRenderer
+from utils.messages import _
 
 logger = logging.getLogger("utils.choose")  # which is __main__ when it runs
 
@@ -63,18 +64,32 @@ def run(given: dict[str, Any]) -> int:
     charset = read_charset(options.charset, source.covered if source else None)
     wanted = "".join(c for c in charset if is_han(ord(c)) and (source is None or source.covers(c)))
     if not wanted:
-        raise UserError(f"--charset {options.charset} has no ideograph to choose")
+        raise UserError(_("--charset {charset} has no ideograph to choose", charset=options.charset))
     drawn = already_drawn(options)
     chosen = choose(wanted, options.count, drawn)
     if not chosen:
-        raise UserError(f"all {len(wanted)} ideographs of --charset {options.charset} are drawn already")
+        raise UserError(
+            _(
+                "all {count} ideographs of --charset {charset} are drawn already",
+                count=len(wanted),
+                charset=options.charset,
+            )
+        )
     if options.out:
         write_whole(Path(options.out), f"{chosen}\n".encode())
     else:
         print(chosen)
     before = f", {coverage(wanted, drawn):.0%} without them" if drawn else ""
     share = coverage(wanted, drawn + chosen)
-    logger.info(f"{len(chosen)} of {len(wanted)} characters: {share:.0%} of the components, by use{before}")
+    logger.info(
+        _(
+            "{count} of {total} characters: {share:.0%} of the components, by use{before}",
+            count=len(chosen),
+            total=len(wanted),
+            share=share,
+            before=before,
+        )
+    )
     return 0
 
 

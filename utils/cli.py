@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 from tqdm import tqdm
 
 from utils.errors import Failure, UserError, abbreviate, is_out_of_memory
+from utils.messages import _
 
 # What a path that the user gave can be: there already, a file instead of a folder, not there, forbidden.
 WRONG_PATH = (errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENOENT, errno.EACCES, errno.EPERM, errno.EROFS)
@@ -108,9 +109,15 @@ class Parser(argparse.ArgumentParser):
         for arg in argv:
             if TYPOGRAPHIC_FLAG.match(arg):
                 name = TYPOGRAPHIC_FLAG.sub("", arg)
-                self.error(f"{arg} begins with a typographic dash, as copied from a web page: type --{name}")
+                self.error(
+                    _(
+                        "{arg} begins with a typographic dash, as copied from a web page: type --{name}",
+                        arg=arg,
+                        name=name,
+                    )
+                )
             if arg.partition("=")[0] == "--use_ema":
-                self.error("--use_ema is not needed: EMA is on by default, --ema_decay 0 turns it off")
+                self.error(_("--use_ema is not needed: EMA is on by default, --ema_decay 0 turns it off"))
         return {name: value for name, value in vars(self.parse_args(argv)).items() if value is not None}
 
     def error(self, message: str) -> NoReturn:
@@ -204,11 +211,11 @@ def at_least(minimum: int, most: int = 2**63 - 1):
         try:
             value = int(text)
         except ValueError:
-            raise argparse.ArgumentTypeError(f"{abbreviate(repr(text))} is not a whole number") from None
+            raise argparse.ArgumentTypeError(_("{text} is not a whole number", text=abbreviate(repr(text)))) from None
         if value < minimum:
-            raise argparse.ArgumentTypeError(f"{value} is less than {minimum}")
+            raise argparse.ArgumentTypeError(_("{value} is less than {minimum}", value=value, minimum=minimum))
         if value > most:
-            raise argparse.ArgumentTypeError(f"{abbreviate(text)} is more than {most}")
+            raise argparse.ArgumentTypeError(_("{text} is more than {most}", text=abbreviate(text), most=most))
         return value
 
     return integer
@@ -217,5 +224,7 @@ def at_least(minimum: int, most: int = 2**63 - 1):
 def step_latest_or_best(text: str) -> str:
     """An argparse type for --resume: `latest`, `best` or a step."""
     if text not in ("latest", "best") and not re.fullmatch(r"[0-9]{1,18}", text):
-        raise argparse.ArgumentTypeError(f"{abbreviate(repr(text))} is neither 'latest' nor 'best' nor a step number")
+        raise argparse.ArgumentTypeError(
+            _("{text} is neither 'latest' nor 'best' nor a step number", text=abbreviate(repr(text)))
+        )
     return text

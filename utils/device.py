@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from utils.errors import UserError
+from utils.messages import _
 
 logger = logging.getLogger(__name__)
 
@@ -36,28 +37,43 @@ def choose_device(gpu_ids: Sequence[str] | None) -> torch.device:
     ids = given * processes if len(given) == 1 and not given[0].isdigit() else given  # the CPU may be shared
     if len(ids) != processes:
         script = f"torchrun --nproc_per_node {len(ids)} {Path(sys.argv[0]).name} --gpu_ids {' '.join(ids)} ..."
-        raise UserError(f"--gpu_ids {' '.join(ids)}: one process works on one device; several: {script}")
+        raise UserError(
+            _("--gpu_ids {ids}: one process works on one device; several: {script}", ids=" ".join(ids), script=script)
+        )
     numbers = [each for each in ids if each.isdigit()]
     if len(set(numbers)) < len(numbers):
-        raise UserError(f"--gpu_ids {' '.join(ids)}: each process needs a device of its own")
+        raise UserError(_("--gpu_ids {ids}: each process needs a device of its own", ids=" ".join(ids)))
     ids = [ids[local]]
     if ids[0] == "-1":
         return torch.device("cpu")
     if ids[0] == "mps":
         if not torch.backends.mps.is_available():
-            raise UserError("--gpu_ids mps: this machine or this build of torch has no MPS device")
+            raise UserError(_("--gpu_ids mps: this machine or this build of torch has no MPS device"))
         if processes > 1:
-            raise UserError(f"--gpu_ids mps: Apple's GPU is one device, and torchrun started {processes} processes")
+            raise UserError(
+                _(
+                    "--gpu_ids mps: Apple's GPU is one device, and torchrun started {processes} processes",
+                    processes=processes,
+                )
+            )
         return torch.device("mps")
     if not (ids[0].isascii() and ids[0].isdigit()):
-        raise UserError(f"--gpu_ids {ids[0]}: expected a number, -1 (CPU) or mps")
+        raise UserError(_("--gpu_ids {device}: expected a number, -1 (CPU) or mps", device=ids[0]))
     if not torch.cuda.is_available():
         mps = "; --gpu_ids mps uses Apple's GPU" if torch.backends.mps.is_available() else ""
         if local == 0:  # of several processes one says it
-            logger.warning(f"WARNING: no CUDA device was found: working on the CPU, which is much slower{mps}")
+            logger.warning(
+                _("WARNING: no CUDA device was found: working on the CPU, which is much slower{mps}", mps=mps)
+            )
         return torch.device("cpu")
     if int(ids[0]) >= torch.cuda.device_count():
-        raise UserError(f"--gpu_ids {ids[0]}: this machine has CUDA devices 0 to {torch.cuda.device_count() - 1}")
+        raise UserError(
+            _(
+                "--gpu_ids {device}: this machine has CUDA devices 0 to {last}",
+                device=ids[0],
+                last=torch.cuda.device_count() - 1,
+            )
+        )
     device = torch.device("cuda", int(ids[0]))
     check_kernels(device)
     return device
@@ -74,8 +90,16 @@ def check_kernels(device: torch.device) -> None:
     oldest = min(each for _, each in known)
     which = "built for CUDA 12.6" if own < oldest else "that is newer"
     raise UserError(
-        f"--gpu_ids {device.index}: torch {torch.__version__} has no kernels for {torch.cuda.get_device_name(device)} "
-        f"(sm_{own[0]}{own[1]}): install one {which} (https://pytorch.org/get-started/locally/), or take --gpu_ids -1"
+        _(
+            "--gpu_ids {index}: torch {version} has no kernels for {gpu} (sm_{major}{minor}): install one "
+            "{which} (https://pytorch.org/get-started/locally/), or take --gpu_ids -1",
+            index=device.index,
+            version=torch.__version__,
+            gpu=torch.cuda.get_device_name(device),
+            major=own[0],
+            minor=own[1],
+            which=which,
+        )
     )
 
 
@@ -95,9 +119,9 @@ def default_amp(device: torch.device) -> str:
 def check_ways(device: torch.device, amp: str, compiled: bool) -> None:
     """Raise UserError for a way to train that a device does not have."""
     if device.type == "mps" and amp == "fp16":
-        raise UserError("--amp fp16 does not work on Apple's GPU, which has no scaled gradients: take bf16 or off")
+        raise UserError(_("--amp fp16 does not work on Apple's GPU, which has no scaled gradients: take bf16 or off"))
     if compiled and device.type == "cuda" and importlib.util.find_spec("triton") is None:
-        raise UserError("--compile needs Triton on CUDA, which is not installed: leave it out")
+        raise UserError(_("--compile needs Triton on CUDA, which is not installed: leave it out"))
 
 
 def drawing_batch(device_type: str, image_size: int) -> int:

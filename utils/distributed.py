@@ -138,7 +138,13 @@ def leave(error: BaseException) -> NoReturn:
     else:
         if isinstance(error, RuntimeError) and (isinstance(error, dist.DistError) or LOST_PARTNER.search(str(error))):
             reason = abbreviate(" ".join(str(error).split()), 200)
-            error = Failure(f"process {dist.get_rank()} can't go on, perhaps because another one has ended: {reason}")
+            error = Failure(
+                _(
+                    "process {rank} can't go on, perhaps because another one has ended: {reason}",
+                    rank=dist.get_rank(),
+                    reason=reason,
+                )
+            )
         code, line = told(error)
         if line is None:
             traceback.print_exception(error)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from utils.errors import UserError
+from utils.messages import _
 
 if os.name == "nt":
     import msvcrt
@@ -158,7 +159,10 @@ def _acquire(path: Path, refusal: str) -> int:
                 os.close(number)
                 raise UserError(refusal) from None
             logger.info(
-                f"{path.parent} is on a file system without locks: see to it that one process at a time works there"
+                _(
+                    "{parent} is on a file system without locks: see to it that one process at a time works there",
+                    parent=path.parent,
+                )
             )
             return number
         with contextlib.suppress(OSError):

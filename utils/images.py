@@ -17,6 +17,7 @@ from torch import Tensor
 
 from utils.errors import UserError, abbreviate
 from utils.files import write_whole
+from utils.messages import _
 
 DARK = 128  # a grey level below it is ink
 GAP = 4  # pixels between the cells of a sheet
@@ -59,7 +60,7 @@ def read_image(content: bytes, channels: int = 1) -> Image.Image:
     formats = READABLE
     if HEIC_MARK.match(content):
         if not find_spec("pillow_heif"):
-            raise UserError("is HEIC: python -m pip install -r utils/requirements/heic.txt", code="heic")
+            raise UserError(_("is HEIC: python -m pip install -r utils/requirements/heic.txt"), code="heic")
         importlib.import_module("pillow_heif").register_heif_opener()
         formats = ("HEIF",)
     try:
@@ -67,17 +68,22 @@ def read_image(content: bytes, channels: int = 1) -> Image.Image:
             warnings.simplefilter("ignore")  # Pillow warns of what is odd in a file that it reads all the same
             with Image.open(io.BytesIO(content), formats=formats) as image:
                 if image.width * image.height > LARGEST:
-                    raise UserError(f"is {image.width} x {image.height} pixels, too large", code="too_large")
+                    raise UserError(
+                        _("is {width} x {height} pixels, too large", width=image.width, height=image.height),
+                        code="too_large",
+                    )
                 return _plain(ImageOps.exif_transpose(image)).convert("L" if channels == 1 else "RGB")
     except UserError:
         raise
     except Image.DecompressionBombError as error:
-        raise UserError("claims to have far more pixels than can be read", code="too_large") from error
+        raise UserError(_("claims to have far more pixels than can be read"), code="too_large") from error
     except UnidentifiedImageError as error:
-        raise UserError(f"can't be read as an image (it {NO_IMAGE})", code="no_image") from error
+        raise UserError(_("can't be read as an image (it {no_image})", no_image=NO_IMAGE), code="no_image") from error
     # Pillow documents no closed set of errors for damaged files.
     except Exception as error:
-        raise UserError(f"can't be read as an image ({' '.join(str(error).split())[:80]})", code="damaged") from error
+        raise UserError(
+            _("can't be read as an image ({error})", error=" ".join(str(error).split())[:80]), code="damaged"
+        ) from error
 
 
 def _plain(image: Image.Image) -> Image.Image:
@@ -154,7 +160,11 @@ def grid_maker() -> Callable[..., Tensor]:
     except (ImportError, RuntimeError) as error:
         reason = abbreviate(" ".join(str(error).split()), 100)
         raise UserError(
-            f"torchvision can't be loaded beside torch {torch.__version__}: install both together ({reason})"
+            _(
+                "torchvision can't be loaded beside torch {version}: install both together ({reason})",
+                version=torch.__version__,
+                reason=reason,
+            )
         ) from error
     return make_grid
 

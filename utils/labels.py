@@ -5,6 +5,7 @@ import re
 from collections.abc import Sequence
 
 from utils.errors import UserError, abbreviate
+from utils.messages import _
 
 Label = int | str  # a blend is a text such as 0:0.7,1:0.3
 BLEND = re.compile(r"[0-9]{1,6}:[0-9]*\.?[0-9]+(,[0-9]{1,6}:[0-9]*\.?[0-9]+)*")
@@ -15,12 +16,16 @@ def label_or_blend(text: str) -> Label:
     if re.fullmatch("[0-9]{1,6}", text):
         return int(text)
     if not BLEND.fullmatch(text):
-        raise argparse.ArgumentTypeError(f"{abbreviate(repr(text))} is neither a label nor a blend such as 0:0.7,1:0.3")
+        raise argparse.ArgumentTypeError(
+            _("{text} is neither a label nor a blend such as 0:0.7,1:0.3", text=abbreviate(repr(text)))
+        )
     parts = [part.split(":") for part in text.split(",")]
     weights = {int(label): float(weight) for label, weight in parts}
     total = sum(weights.values())
     if len(weights) < len(parts) or total <= 0:
-        raise argparse.ArgumentTypeError(f"{abbreviate(repr(text))} names a label twice, or all of its weights are 0")
+        raise argparse.ArgumentTypeError(
+            _("{text} names a label twice, or all of its weights are 0", text=abbreviate(repr(text)))
+        )
     return ",".join(f"{label}:{weight / total:.6g}" for label, weight in weights.items())
 
 
@@ -54,5 +59,7 @@ def choose_labels(given: Sequence[Label] | None, run_all: bool, names: Sequence[
     for label in labels:
         if max(label_weights(label)) >= len(names):
             known = ", ".join(name if name == str(number) else f"{number} {name}" for number, name in enumerate(names))
-            raise UserError(f"--label {label}: there are the labels {abbreviate(known, 200)}")
+            raise UserError(
+                _("--label {label}: there are the labels {known}", label=label, known=abbreviate(known, 200))
+            )
     return labels

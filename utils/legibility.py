@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image
 
 from utils.errors import UserError
+from utils.messages import _
 
 SIDE = 48  # pixels that the recogniser sees
 Reader = Callable[[np.ndarray], str]
@@ -29,12 +30,12 @@ def glyph_reader() -> Reader:
     """
     spec = find_spec("rapidocr")
     if spec is None or spec.origin is None or not find_spec("onnxruntime"):
-        raise UserError("--legibility needs an extra: python -m pip install -r utils/requirements/legibility.txt")
+        raise UserError(_("--legibility needs an extra: python -m pip install -r utils/requirements/legibility.txt"))
     onnxruntime: Any = importlib.import_module("onnxruntime")
     models = Path(spec.origin).parent / "models"
     found = sorted(models.glob("*_rec_*.onnx"))
     if not found:
-        raise UserError(f"--legibility: {models} has no recogniser: install rapidocr 3.10 or newer")
+        raise UserError(_("--legibility: {models} has no recogniser: install rapidocr 3.10 or newer", models=models))
     session = onnxruntime.InferenceSession(str(found[0]), providers=["CPUExecutionProvider"])
     alphabet = ["", *session.get_modelmeta().custom_metadata_map["character"].split("\n"), " "]
     name = session.get_inputs()[0].name

@@ -28,6 +28,7 @@ from utils.data.record_pairs import RecordData
 from utils.errors import Reason, UserError
 from utils.files import remove_stray, write_whole
 from utils.images import read_image
+from utils.messages import _
 
 logger = logging.getLogger("utils.prepare")  # which is __main__ when it runs
 
@@ -95,9 +96,9 @@ def pack(options: PackOptions) -> int:
     """
     fonts = bool(options.src_font and (options.dst_font or options.dst_imgs))
     if fonts == bool(options.data_dir):
-        raise UserError("give --src_font with --dst_font (or --dst_imgs), or --data_dir")
+        raise UserError(_("give --src_font with --dst_font (or --dst_imgs), or --data_dir"))
     if not 0 <= options.split_ratio <= 0.9:
-        raise UserError(f"--split_ratio {options.split_ratio} is not in 0 to 0.9")
+        raise UserError(_("--split_ratio {split_ratio} is not in 0 to 0.9", split_ratio=options.split_ratio))
     data = open_pairs(options)
     for line in data.summary():
         logger.info(line)
@@ -105,13 +106,13 @@ def pack(options: PackOptions) -> int:
     files = {folder / "train.obj": data.train_pairs, folder / "val.obj": data.held_out_pairs}
     for path in files:
         if path.exists():
-            raise UserError(f"{path} is there already: delete it, or choose another --out_dir")
+            raise UserError(_("{path} is there already: delete it, or choose another --out_dir", path=path))
     folder.mkdir(parents=True, exist_ok=True)
     remove_stray(folder)
     for path, pairs in files.items():
         if pairs:
             count = write_obj(path, records(data, pairs, options))
-            logger.info(f"{path}: {count} pairs")
+            logger.info(_("{path}: {count} pairs", path=path, count=count))
     return 1 if isinstance(data, RecordData) and data.dropped else 0
 
 
@@ -145,9 +146,9 @@ def unpack(file: str, out_dir: str) -> int:
     """
     opened, folder = read_obj(Path(file)), Path(out_dir)
     if not opened.numbers:
-        raise UserError(f"{file} holds no pair of a label and a picture")
+        raise UserError(_("{file} holds no pair of a label and a picture", file=file))
     if folder.is_dir() and any(folder.iterdir()):
-        raise UserError(f"{folder} is not empty: choose another --out_dir")
+        raise UserError(_("{folder} is not empty: choose another --out_dir", folder=folder))
     folder.mkdir(parents=True, exist_ok=True)
     places = list(zip(opened.labels, opened.numbers, strict=True))
     for index, (label, number) in enumerate(tqdm(places, desc="unpacking", unit="pair", disable=None)):
@@ -162,8 +163,14 @@ def unpack(file: str, out_dir: str) -> int:
         extension = {"JPEG": "jpg", "TIFF": "tif"}.get(kind, kind.lower())
         write_whole(folder / f"{label}_{number:05d}.{extension}", content)
     for number, reason in opened.dropped.items():
-        logger.error(f"record {number} is left out: it {reason}")
-    logger.info(f"{folder}: {len(places) - sum(n in opened.dropped for n in opened.numbers)} pictures")
+        logger.error(_("record {number} is left out: it {reason}", number=number, reason=reason))
+    logger.info(
+        _(
+            "{folder}: {count} pictures",
+            folder=folder,
+            count=len(places) - sum(n in opened.dropped for n in opened.numbers),
+        )
+    )
     return 1 if opened.dropped else 0
 
 

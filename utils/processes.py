@@ -9,6 +9,7 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 
 from utils.errors import Failure
+from utils.messages import _
 
 MOST_ON_WINDOWS = 61  # processes that can be waited for there
 
@@ -31,7 +32,7 @@ def process_pool(workers: int, does: str) -> Iterator[ProcessPoolExecutor]:
         yield pool
     except BrokenProcessPool as error:
         why = "was killed, perhaps for want of memory: run the command again"
-        raise Failure(f"a process that {does} {why}") from error
+        raise Failure(_("a process that {does} {why}", does=does, why=why)) from error
     finally:
         pool.shutdown(cancel_futures=True)
 

@@ -16,6 +16,7 @@ from utils.errors import UserError, abbreviate
 from utils.experiment.marks import REDRAW, marked, read_marks
 from utils.files import write_whole
 from utils.labels import Label, label_or_blend
+from utils.messages import _
 
 logger = logging.getLogger("utils.review")  # which is __main__ when it runs
 
@@ -61,7 +62,7 @@ def run(given: dict[str, Any]) -> int:
     if options.redraw is not None:
         others = [name for name in ("experiment_dir", "infer_dir", "label", "src_font", "other") if name in given]
         if others:
-            raise UserError(f"--redraw lists what a review.json holds: leave --{others[0]} out")
+            raise UserError(_("--redraw lists what a review.json holds: leave --{name} out", name=others[0]))
         return list_marked(Path(options.redraw), options.out)
     from utils.drawing.review import open_review  # which loads torch
 
@@ -69,7 +70,7 @@ def run(given: dict[str, Any]) -> int:
     out = Path(options.out) if options.out else folder / "review.html"
     review = open_review(Path(options.experiment_dir), folder, options.label, options.src_font, options.other)
     review.write(out)
-    logger.info(f"{out}: {len(review.drawings)} drawings, to be opened in a browser")
+    logger.info(_("{out}: {count} drawings, to be opened in a browser", out=out, count=len(review.drawings)))
     return 0
 
 
@@ -77,12 +78,14 @@ def list_marked(path: Path, out: str | None) -> int:
     """Print the characters of a review.json that are to be redrawn, or write them."""
     characters = marked(read_marks(path), (REDRAW,))
     if not characters:
-        raise UserError(f"{path} marks no character to be redrawn")
+        raise UserError(_("{path} marks no character to be redrawn", path=path))
     if out is None:
         print(characters)
     else:
         write_whole(Path(out), f"{characters}\n".encode())
-    logger.info(f"{len(characters)} characters to redraw: {abbreviate(characters)}")
+    logger.info(
+        _("{count} characters to redraw: {characters}", count=len(characters), characters=abbreviate(characters))
+    )
     return 0
 
 

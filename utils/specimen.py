@@ -24,6 +24,7 @@ from utils.glyphs.generated import find_generated
 from utils.glyphs.render import GlyphRenderer
 from utils.glyphs.spec import one_font_file
 from utils.images import write_atomic
+from utils.messages import _
 
 logger = logging.getLogger("utils.specimen")  # which is __main__ when it runs
 
@@ -103,7 +104,7 @@ def run(given: dict[str, Any]) -> int:
     """Write specimen.png and specimen.html."""
     options = SpecimenOptions(**given)
     if options.text is not None and options.text_file is not None:
-        raise UserError("--text and --text_file are two texts: give one of them")
+        raise UserError(_("--text and --text_file are two texts: give one of them"))
     if options.charsets:
         say_charsets(GlyphRenderer(options.font))
         return 0
@@ -117,11 +118,18 @@ def run(given: dict[str, Any]) -> int:
     lacking = unique(c for c in text if c not in covered and not c.isspace())
     text = "".join(c for c in text if c in covered or c.isspace())
     if lacking:
-        logger.info(f"{path.name} lacks {len(lacking)} characters of the text, left out: {lacking[:20]}")
+        logger.info(
+            _(
+                "{name} lacks {count} characters of the text, left out: {lacking}",
+                name=path.name,
+                count=len(lacking),
+                lacking=lacking[:20],
+            )
+        )
     if not text.strip():
         text = generated[:200]
     if not text:
-        raise UserError(f"{path} has no glyph to show")
+        raise UserError(_("{path} has no glyph to show", path=path))
     folder = Path(options.out_dir) if options.out_dir else path.parent
     folder.mkdir(parents=True, exist_ok=True)
     write_atomic(picture(file, text, generated[: options.most], options.size), folder / "specimen.png")
@@ -174,7 +182,7 @@ def say_charsets(font: GlyphRenderer) -> None:
         some = f"  lacks {abbreviate(lacking, 12)}" if lacking else ""
         logger.info(f"{name:{width}}{count:>7} of {len(characters):>6}{count / len(characters):>7.1%}{some}")
     ideographs = sum(is_han(ord(c)) for c in font.covered())
-    logger.info(f"{ideographs} ideographs in all")
+    logger.info(_("{ideographs} ideographs in all", ideographs=ideographs))
 
 
 def picture(file: FontFile, text: str, generated: str, size: int) -> Image.Image:

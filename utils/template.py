@@ -24,6 +24,7 @@ from utils.glyphs.components import choose
 from utils.glyphs.render import GlyphRenderer
 from utils.glyphs.writing_page import cut_off, draw_page, left_out, page_forms, read_page
 from utils.images import read_image, save_image
+from utils.messages import _
 
 logger = logging.getLogger("utils.template")  # which is __main__ when it runs
 
@@ -80,9 +81,11 @@ def run(given: dict[str, Any]) -> int:
     options = TemplateOptions(**given)
     naming = [name for name in ("redraw", "charset", "count") if name in given]
     if options.scan and naming:
-        raise UserError(f"--scan reads pages that are written on, which tell their characters: leave --{naming[0]} out")
+        raise UserError(
+            _("--scan reads pages that are written on, which tell their characters: leave --{name} out", name=naming[0])
+        )
     if options.redraw and len(naming) > 1:
-        raise UserError(f"--redraw tells the characters: leave --{naming[1]} out")
+        raise UserError(_("--redraw tells the characters: leave --{name} out", name=naming[1]))
     return cut(options) if options.scan else write_pages(options)
 
 
@@ -91,17 +94,31 @@ def write_pages(options: TemplateOptions) -> int:
     font = GlyphRenderer(options.src_font)
     characters = to_write(options, font)
     if Path(options.out).suffix.lower() != ".pdf":
-        raise UserError(f"--out {options.out} does not end in .pdf")
+        raise UserError(_("--out {out} does not end in .pdf", out=options.out))
     forms = page_forms(characters, options.cell)
     lacking = "".join(c for c in characters if not font.covers(c))
     if lacking:
-        logger.info(f"{font.name} lacks {len(lacking)}, shown by their code points alone: {abbreviate(lacking)}")
+        logger.info(
+            _(
+                "{name} lacks {count}, shown by their code points alone: {lacking}",
+                name=font.name,
+                count=len(lacking),
+                lacking=abbreviate(lacking),
+            )
+        )
     pages = [draw_page(form, font, len(forms)) for form in tqdm(forms, desc="drawing", unit="page", disable=None)]
 
     content = io.BytesIO()
     pages[0].save(content, "PDF", resolution=300, save_all=True, append_images=pages[1:])
     write_whole(Path(options.out), content.getvalue())
-    logger.info(f"{options.out}: {len(characters)} cells, pages: {len(forms)}, to be printed at actual size")
+    logger.info(
+        _(
+            "{out}: {count} cells, pages: {total}, to be printed at actual size",
+            out=options.out,
+            count=len(characters),
+            total=len(forms),
+        )
+    )
     return 0
 
 
@@ -110,7 +127,7 @@ def to_write(options: TemplateOptions, font: GlyphRenderer) -> str:
     if options.redraw:
         marks = read_marks(Path(options.redraw))
         if not marked(marks, (REDRAW,)):
-            raise UserError(f"{options.redraw} marks no character to be redrawn")
+            raise UserError(_("{redraw} marks no character to be redrawn", redraw=options.redraw))
         return marked(marks, (REDRAW,))
     characters, count = read_charset(options.charset or "big5_1", font.covered), options.count
     if count is None and options.charset is None:
@@ -119,7 +136,13 @@ def to_write(options: TemplateOptions, font: GlyphRenderer) -> str:
         return characters
     shown = "".join(filter(font.covers, characters))
     chosen = choose(characters, count, among=shown if len(shown) >= count else characters)
-    logger.info(f"{count} of {len(characters)} characters, which have most of the components of the others")
+    logger.info(
+        _(
+            "{count} of {total} characters, which have most of the components of the others",
+            count=count,
+            total=len(characters),
+        )
+    )
     return "".join(filter(set(chosen).__contains__, characters))
 
 
@@ -146,7 +169,7 @@ def cut(options: TemplateOptions) -> int:
         said += [f"{len(blank)} left blank: {abbreviate(blank, 12)}"] if blank else []
         logger.info("; ".join(said))
         total += len(written) - len(there)
-    logger.info(f"{total} glyphs are new in {folder}")
+    logger.info(_("{total} glyphs are new in {folder}", total=total, folder=folder))
     return 1 if failed else 0
 
 
@@ -159,7 +182,7 @@ def as_grey(path: Path) -> np.ndarray:
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise UserError(f"can't be read: {error.strerror}") from error
+        raise UserError(_("can't be read: {reason}", reason=error.strerror)) from error
     return np.asarray(read_image(content))
 
 

@@ -16,6 +16,7 @@ from utils.glyphs.image_folder import GlyphImages
 from utils.glyphs.placement import Movement, Placement, align
 from utils.glyphs.render import GlyphRenderer
 from utils.glyphs.series import FontSeries
+from utils.messages import _
 
 Target = GlyphRenderer | GlyphImages
 AnyTarget = TypeVar("AnyTarget", GlyphRenderer, GlyphImages)
@@ -82,7 +83,9 @@ class FontData(PairData):
         source = FontSeries(src_font)
         fonts = [GlyphRenderer(spec) for spec in dst_fonts]
         if split.generated and len(fonts) > 1:
-            raise UserError("--generated tells of one font: with several --dst_font let each have its file beside it")
+            raise UserError(
+                _("--generated tells of one font: with several --dst_font let each have its file beside it")
+            )
         known = [(font, disregard_generated(font, split.generated)) for font in fonts]
         notes = tuple(generated_line(font, found) for font, found in known if found is not None)
         targets: list[Target] = [*fonts, *map(GlyphImages, dst_imgs)]
@@ -97,7 +100,13 @@ class FontData(PairData):
         if not usable:
             if any(source.covers(c) and any(c in known for known in covered[1:]) for c in wanted):
                 first, where = source.fonts[0].name, ", ".join(target.name for target in targets)
-                raise UserError(f"{first} shares no character with {where}: --all_sources learns the other fonts' too")
+                raise UserError(
+                    _(
+                        "{first} shares no character with {where}: --all_sources learns the other fonts' too",
+                        first=first,
+                        where=where,
+                    )
+                )
             raise UserError(why_nothing_is_shared(source, targets, charset))
         for target, known in zip(targets, covered[1:], strict=True):
             shared = "".join(c for c in usable if c in known)
@@ -127,7 +136,14 @@ class FontData(PairData):
         for flag, key, given in (("dst_font", "spec", dst_fonts), ("dst_imgs", "folder", dst_imgs)):
             places = [label for label, record in enumerate(data["targets"]) if key in record]
             if given is not None and len(given) != len(places):
-                raise UserError(f"--{flag} names {len(given)}, the experiment has {len(places)} of them")
+                raise UserError(
+                    _(
+                        "--{flag} names {count}, the experiment has {total} of them",
+                        flag=flag,
+                        count=len(given),
+                        total=len(places),
+                    )
+                )
             for label, spec in zip(places, given or [], strict=False):
                 specs[label] = spec
         source = open_recorded_font(data["src_font"], src_font, FontSeries)
@@ -135,7 +151,13 @@ class FontData(PairData):
         validation = data.get("validation")
         unknown = [c for c in data["train"] + data["held_out"] if not source.covers(c)]
         if unknown:
-            raise UserError(f"config.json names {codepoint_name(unknown[0])}, which {source.name} does not have")
+            raise UserError(
+                _(
+                    "config.json names {unknown}, which {name} does not have",
+                    unknown=codepoint_name(unknown[0]),
+                    name=source.name,
+                )
+            )
         return cls(source, targets, data["charset"], data["train"], data["held_out"], data["lacking"], validation)
 
     @property
@@ -330,7 +352,7 @@ def wanted_characters(charset: str | None, source: GlyphRenderer, targets: Seque
     left_out = set(excluded)
     found = "".join(character for character in wanted if character not in left_out)
     if excluded and not found:
-        raise UserError("--exclude_characters leaves no character to learn")
+        raise UserError(_("--exclude_characters leaves no character to learn"))
     return found
 
 
@@ -360,7 +382,13 @@ def open_recorded_font(
     if spec is None:
         for further, known in zip(font.fonts[1:], record.get("further", []), strict=False):
             if further.sha256() != known["sha256"]:
-                raise UserError(f"{further.spec} is not the {known['name']} of the training: its content is another")
+                raise UserError(
+                    _(
+                        "{spec} is not the {name} of the training: its content is another",
+                        spec=further.spec,
+                        name=known["name"],
+                    )
+                )
     if "em_bottom" not in record:
         font.take_placeholders_for_glyphs()  # an older experiment was trained on them, and stays as it is
     return font
@@ -370,7 +398,9 @@ def _checked(open_it: Callable[[], AnyTarget], record: dict[str, Any]) -> AnyTar
     try:
         target = open_it()
     except UserError as error:
-        raise UserError(f"{error} (expected {record['name']}, as in training)") from error
+        raise UserError(_("{error} (expected {name}, as in training)", error=error, name=record["name"])) from error
     if target.sha256() != record["sha256"]:
-        raise UserError(f"{target.spec} is not the {record['name']} of the training: its content is another")
+        raise UserError(
+            _("{spec} is not the {name} of the training: its content is another", spec=target.spec, name=record["name"])
+        )
     return target

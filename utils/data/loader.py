@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from utils.data.pairs import Pair, PairData
 from utils.errors import Failure, UserError
 from utils.glyphs.placement import Movement
+from utils.messages import _
 
 Item = tuple[Any, ...]  # label, source and target of a pair, and its deformation where it is known
 Batch = tuple[Tensor, ...]  # the same of several pairs
@@ -59,7 +60,7 @@ class TrainingPairs(Dataset):
         self.deformations: np.ndarray | None = None
         self.seed = seed
         if not self.pairs:
-            raise UserError("no pair is left to train on: add characters or lower --split_ratio")
+            raise UserError(_("no pair is left to train on: add characters or lower --split_ratio"))
 
     def __len__(self) -> int:
         return len(self.pairs)
@@ -69,9 +70,11 @@ class TrainingPairs(Dataset):
         try:
             return [self[key] for key in keys]
         except OSError as error:
-            return UserError(f"the data can't be read any more: {error.filename}: {error.strerror}")
+            return UserError(
+                _("the data can't be read any more: {file}: {reason}", file=error.filename, reason=error.strerror)
+            )
         except UserError as error:
-            return UserError(f"the data can't be read any more: {error}")
+            return UserError(_("the data can't be read any more: {error}", error=error))
 
     def __getitem__(self, key: tuple[int, int]) -> Item:
         epoch, index = key
@@ -177,8 +180,10 @@ def training_batches(
         # A worker that dies shows in whatever the parent is doing: waiting, receiving, or something else.
         if num_workers and has_died(batches._workers):
             raise Failure(
-                "a process that renders glyphs was killed, perhaps for want of memory: "
-                "continue with --resume latest --num_workers 0"
+                _(
+                    "a process that renders glyphs was killed, perhaps for want of memory: continue with --resume latest "
+                    "--num_workers 0"
+                )
             ) from error
         raise
     finally:

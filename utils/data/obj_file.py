@@ -81,21 +81,27 @@ def _read_record(file: BinaryIO, size: int, number: int, index: ObjFile) -> bool
             elif opcode.name in BYTES and span is None and argument is not None:
                 span = file.tell() - len(argument), len(argument)
             elif opcode.name in ("GLOBAL", "STACK_GLOBAL", "REDUCE", "BUILD", "INST", "OBJ", "NEWOBJ", "NEWOBJ_EX"):
-                raise UserError(f"{index.path}: record {number} holds a class, not an image: the file is refused")
+                raise UserError(
+                    _(
+                        "{path}: record {number} holds a class, not an image: the file is refused",
+                        path=index.path,
+                        number=number,
+                    )
+                )
             elif opcode.name not in STRUCTURE:
                 known = False
     except UserError:
         raise
     except (ValueError, EOFError, IndexError, OverflowError, UnicodeDecodeError) as error:
         index.dropped[number] = Reason(
-            f"can't be read, nor what follows it ({str(error)[:60] or 'it is cut'})", "damaged"
+            _("can't be read, nor what follows it ({error})", error=str(error)[:60] or "it is cut"), "damaged"
         )
         return False
     if not known or span is None or type(label) is not int or label < 0:
-        index.dropped[number] = Reason("is no pair of a label and an image", "no_pair")
+        index.dropped[number] = Reason(_("is no pair of a label and an image"), "no_pair")
         return True
     if label > HIGHEST_LABEL:
-        index.dropped[number] = Reason(f"has a label beyond {HIGHEST_LABEL}", "label")
+        index.dropped[number] = Reason(_("has a label beyond {highest_label}", highest_label=HIGHEST_LABEL), "label")
         return True
     index.labels.append(label)
     index.spans.append(span)

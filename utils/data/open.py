@@ -12,6 +12,7 @@ from utils.glyphs.charset import read_charset
 from utils.glyphs.placement import place_in_frame
 from utils.glyphs.render import GlyphRenderer
 from utils.glyphs.series import FontSeries
+from utils.messages import _
 
 logger = logging.getLogger(__name__)
 
@@ -30,10 +31,10 @@ def data_from_config(
     """
     if data["kind"] == "records":
         if src_font or dst_fonts or dst_imgs:
-            raise UserError("this experiment was trained on pictures, not fonts: leave out --src_font and the like")
+            raise UserError(_("this experiment was trained on pictures, not fonts: leave out --src_font and the like"))
         return RecordData.from_config(data, data_dir)
     if data_dir:
-        raise UserError("this experiment was trained on fonts: leave out --data_dir")
+        raise UserError(_("this experiment was trained on fonts: leave out --data_dir"))
     return FontData.from_config(data, src_font, dst_fonts, dst_imgs)
 
 
@@ -45,7 +46,13 @@ def source_font(spec: str | None, record: dict) -> GlyphRenderer:
     font = FontSeries(spec)
     if font.sha256() == record["sha256"]:
         return open_recorded_font(record, spec, FontSeries)
-    logger.info(f"{font.name} is not {record['name']}, the source font of the training: its drawings may be worse")
+    logger.info(
+        _(
+            "{name} is not {other}, the source font of the training: its drawings may be worse",
+            name=font.name,
+            other=record["name"],
+        )
+    )
     return font
 
 

@@ -28,6 +28,7 @@ from utils.data.pairs import (
 from utils.errors import Reason, UserError, codes
 from utils.glyphs.placement import Box, Movement, median_frame, on_canvas
 from utils.images import EXTENSIONS, ink_box, read_image
+from utils.messages import _
 
 BY_HASH = "hash"  # in config.json: how records are held out
 FRAME_GLYPHS = 300  # source glyphs that the frame is measured on
@@ -50,9 +51,11 @@ class PairFolder:
             self._names.append(file.name.encode("utf-8", "backslashreplace").decode())
             label = re.match(r"[0-9]+(?=_)", file.stem)
             if file.suffix.lower() not in EXTENSIONS:
-                self.dropped[number] = Reason("is no png, jpg, tif or bmp", "no_image")
+                self.dropped[number] = Reason(_("is no png, jpg, tif or bmp"), "no_image")
             elif label and int(label[0]) > HIGHEST_LABEL:
-                self.dropped[number] = Reason(f"has a label beyond {HIGHEST_LABEL}", "label")
+                self.dropped[number] = Reason(
+                    _("has a label beyond {highest_label}", highest_label=HIGHEST_LABEL), "label"
+                )
             else:
                 self.files.append(file)
                 self.labels.append(int(label[0]) if label else 0)
@@ -79,10 +82,10 @@ def open_records(path: Path) -> Records:
     if path.is_dir():
         inside = sorted(path.glob("*.obj"))
         if inside:
-            raise UserError(f"{path} is a folder: name one of its files, such as {inside[0]}")
+            raise UserError(_("{path} is a folder: name one of its files, such as {file}", path=path, file=inside[0]))
         return PairFolder(path)
     if not path.is_file():
-        raise UserError(f"{path}: no such file or folder")
+        raise UserError(_("{path}: no such file or folder", path=path))
     return read_obj(path)
 
 
@@ -95,7 +98,9 @@ def split_picture(content: bytes, channels: int) -> tuple[Image.Image, Image.Ima
     image = read_image(content, channels)
     side = image.height
     if image.width != 2 * side:
-        raise UserError(f"is {image.width} x {side} pixels, not two squares side by side", code="shape")
+        raise UserError(
+            _("is {width} x {side} pixels, not two squares side by side", width=image.width, side=side), code="shape"
+        )
     return image.crop((side, 0, 2 * side, side)), image.crop((0, 0, side, side))
 
 
@@ -134,7 +139,7 @@ class RecordData(PairData):
         self.digest = digest.hexdigest()
         if not self._places:
             reason = next((f": {name} {why}" for name, why in self._dropped_names().items()), "")
-            raise UserError(f"{train.path} holds no pair of pictures{reason}")
+            raise UserError(_("{path} holds no pair of pictures{reason}", path=train.path, reason=reason))
         self.train_keys = [key for key in self._places if key > 0]
         self.held_out_keys = [key for key in self._places if key < 0]
         if not self.held_out_keys and by_hash:
@@ -196,7 +201,7 @@ class RecordData(PairData):
         where, by_hash = Path(path or data["path"]), data.get("split") == BY_HASH
         opened = cls.open(where, data["channels"], data["split_ratio"], data["seed"], by_hash)
         if opened.digest != data["sha256"]:
-            raise UserError(f"{opened.path} is not the data of the training: its content is another")
+            raise UserError(_("{path} is not the data of the training: its content is another", path=opened.path))
         return opened
 
     @property

@@ -16,6 +16,7 @@ from utils.files import write_whole
 from utils.fonts.trace import to_svg, trace
 from utils.glyphs.source import GlyphSource
 from utils.images import save_image, to_grey, to_uint8
+from utils.messages import _
 from utils.sample import draw_field
 
 MOST_WRITERS = 4  # threads that render and write beside the network
@@ -88,7 +89,13 @@ def look_for(
             anew += known is None and drawing.path.is_file()
         found.append((drawing, known))
     if kept or anew:
-        logger.info(f"{kept} drawings are there already{f', {anew} were drawn otherwise: these anew' if anew else ''}")
+        logger.info(
+            _(
+                "{kept} drawings are there already{more}",
+                kept=kept,
+                more=f", {anew} were drawn otherwise: these anew" if anew else "",
+            )
+        )
     return found
 
 

@@ -21,6 +21,7 @@ from utils.glyphs.generated import disregard_generated, generated_line
 from utils.glyphs.render import GlyphRenderer
 from utils.glyphs.source import GlyphSource
 from utils.labels import Label, choose_labels, label_folder
+from utils.messages import _
 
 logger = logging.getLogger(__name__)
 NO_FONT = "these weights come without a font: give --src_font and --src_txt, or --obj_path"
@@ -52,19 +53,19 @@ def choose_job(options: DrawOptions, config: dict[str, Any], folder: Path) -> Jo
     open_source = functools.cache(lambda: open_source_font(options, known))
     characters = choose_characters(options, lambda: open_source().covered())
     if options.suspects and (options.obj_path is not None or known["kind"] != "fonts" or options.image_ext == "svg"):
-        raise UserError("--suspects compares pictures of characters with those of the fonts: here are none of these")
+        raise UserError(_("--suspects compares pictures of characters with those of the fonts: here are none of these"))
     if options.legibility and (options.obj_path is not None or known["kind"] != "fonts"):
-        raise UserError("--legibility needs to know the characters and their true glyphs: here are none of these")
+        raise UserError(_("--legibility needs to know the characters and their true glyphs: here are none of these"))
     if options.obj_path is not None:
         if characters is not None or options.label or options.run_all_label or options.src_font:
-            raise UserError("--obj_path draws pairs under their own labels: leave out texts, labels and --src_font")
+            raise UserError(_("--obj_path draws pairs under their own labels: leave out texts, labels and --src_font"))
         return choose_records(Path(options.obj_path), options, config["model"], folder)
     if characters is None and known["kind"] == "records":
         if options.label or options.run_all_label or options.src_font:
-            raise UserError("labels and --src_font are for characters: name some with --src_txt or the like")
+            raise UserError(_("labels and --src_font are for characters: name some with --src_txt or the like"))
         data = data_from_config(known)
         if not data.held_out_pairs:
-            raise UserError("this experiment holds no pairs out: name some characters, or a file with --obj_path")
+            raise UserError(_("this experiment holds no pairs out: name some characters, or a file with --obj_path"))
         return Job(data.source, data, plan_records(data.held_out_pairs, folder, options.image_ext))
     labels = choose_labels(options.label, options.run_all_label, known["labels"])
     if known["kind"] == "fonts":
@@ -73,7 +74,7 @@ def choose_job(options: DrawOptions, config: dict[str, Any], folder: Path) -> Jo
         truth = data_from_config(known) if scored or options.suspects else None
         characters = characters or known["held_out"]
         if not characters:
-            raise UserError("this experiment holds no characters out: name some with --src_txt or --charset")
+            raise UserError(_("this experiment holds no characters out: name some with --src_txt or --charset"))
     else:
         if characters is None or options.src_font is None:
             raise UserError(NO_FONT)
@@ -84,7 +85,15 @@ def choose_job(options: DrawOptions, config: dict[str, Any], folder: Path) -> Jo
         own = [c for c in characters if source.font_of(c) is font]
         if own:
             some = abbreviate("".join(own))
-            logger.info(f"{len(own)} of {len(characters)} characters are drawn from {font.name}: {some}")
+            logger.info(
+                _(
+                    "{count} of {total} characters are drawn from {name}: {some}",
+                    count=len(own),
+                    total=len(characters),
+                    name=font.name,
+                    some=some,
+                )
+            )
     return Job(source, truth, drawings, scored=bool(scored), offered=source.covered)
 
 
@@ -119,7 +128,14 @@ def choose_records(path: Path, options: DrawOptions, model: dict[str, Any], fold
         logger.info(line)
     most = model["embedding_num"]
     if len(data.labels) > most:
-        raise UserError(f"{path} has the label {data.labels[-1]}, the weights have {most} labels")
+        raise UserError(
+            _(
+                "{path} has the label {highest}, the weights have {most} labels",
+                path=path,
+                highest=data.labels[-1],
+                most=most,
+            )
+        )
     failed = tuple({"record": number, "error": reason} for number, reason in data.dropped.items())
     return Job(data, data, plan_records(data.train_pairs, folder, options.image_ext), failed)
 
@@ -135,7 +151,7 @@ def choose_characters(options: DrawOptions, offered: Callable[[], str]) -> str |
     if options.src_txt is not None:
         chosen.append(parse_text(options.src_txt))
         if not chosen[-1]:
-            raise UserError("--src_txt holds no character")
+            raise UserError(_("--src_txt holds no character"))
     if options.src_txt_file is not None:
         chosen.append(read_text_file(Path(options.src_txt_file)))
     if options.charset is not None:
@@ -144,15 +160,29 @@ def choose_characters(options: DrawOptions, offered: Callable[[], str]) -> str |
     if options.missing is None:
         return characters
     if characters is None:
-        raise UserError("--missing: of which characters? name a --charset, or --src_txt")
+        raise UserError(_("--missing: of which characters? name a --charset, or --src_txt"))
     font = GlyphRenderer(options.missing)
     found = disregard_generated(font, options.generated)
     if found is not None:
         logger.info(generated_line(font, found))
     missing = missing_from(font, characters)
     if not missing:
-        raise UserError(f"{options.missing} has all {len(characters)} characters: there is nothing to draw")
-    logger.info(f"{options.missing} lacks {len(missing)} of {len(characters)} characters: {abbreviate(missing)}")
+        raise UserError(
+            _(
+                "{missing} has all {count} characters: there is nothing to draw",
+                missing=options.missing,
+                count=len(characters),
+            )
+        )
+    logger.info(
+        _(
+            "{missing} lacks {count} of {total} characters: {some}",
+            missing=options.missing,
+            count=len(missing),
+            total=len(characters),
+            some=abbreviate(missing),
+        )
+    )
     line = placeholder_line(options.missing, [c for c in missing if c in font.placeholders])
     if line:
         logger.info(line)

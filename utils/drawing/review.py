@@ -29,6 +29,7 @@ from utils.glyphs.components import components
 from utils.glyphs.render import GlyphRenderer
 from utils.images import PAPER, read_image
 from utils.labels import Label, heaviest, label_weights
+from utils.messages import _
 from utils.page import render
 
 logger = logging.getLogger(__name__)
@@ -129,7 +130,7 @@ class Review:
             try:
                 return np.asarray(read_image(path.read_bytes()).resize((CELL, CELL), Image.Resampling.BOX))
             except UserError as error:
-                logger.error(f"{path} {error}: it is not shown")
+                logger.error(_("{path} {error}: it is not shown", path=path, error=error))
                 return None
 
         return draw
@@ -143,10 +144,15 @@ def open_review(experiment: Path, folder: Path, label: Label, src_font: str | No
     """
     config = read_config(Paths(experiment))
     if config is None:
-        raise UserError(f"{experiment} has no config.json: name the experiment of the drawings with --experiment_dir")
+        raise UserError(
+            _(
+                "{experiment} has no config.json: name the experiment of the drawings with --experiment_dir",
+                experiment=experiment,
+            )
+        )
     data = config["data"]
     if data["kind"] != "fonts" and src_font is None:
-        raise UserError("the experiment was trained on pictures: name the font of the drawings with --src_font")
+        raise UserError(_("the experiment was trained on pictures: name the font of the drawings with --src_font"))
     if data["kind"] == "fonts":
         source = source_font(src_font, data["src_font"])
     else:
@@ -170,13 +176,13 @@ def review_of(
     """
     count = len(config["data"]["labels"])
     if max(label_weights(label)) >= count:
-        raise UserError(f"--label {label}: the experiment has {count} labels, from 0")
+        raise UserError(_("--label {label}: the experiment has {count} labels, from 0", label=label, count=count))
     drawings = find_drawings(folder, label)
     ranked: dict[str, dict[str, Any]] = {}
     if (folder / "suspects.json").is_file():
         ranked = read_suspects(folder, label)
     if not ranked:
-        logger.info("infer.py --suspects has not ranked these drawings: they are shown by their code points")
+        logger.info(_("infer.py --suspects has not ranked these drawings: they are shown by their code points"))
     return Review(experiment.resolve().name, config, label, step_of(folder, label), drawings, ranked, source, truth)
 
 
@@ -204,7 +210,7 @@ def find_truth(data: dict[str, Any], src_font: str | None) -> FontData | None:
             return FontData.from_config(data, spec)
         except UserError as error:
             reason = error
-    logger.info(f"your own glyphs are not shown beside: {reason}")
+    logger.info(_("your own glyphs are not shown beside: {reason}", reason=reason))
     return None
 
 

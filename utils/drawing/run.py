@@ -24,6 +24,7 @@ from utils.glyphs.charset import unique
 from utils.glyphs.generated import disregard_generated
 from utils.glyphs.render import GlyphRenderer
 from utils.labels import Label, label_folder
+from utils.messages import _
 
 logger = logging.getLogger(__name__)
 
@@ -62,12 +63,12 @@ def check_font_flags(options: DrawOptions) -> None:
     if not options.font_out:
         given = [name for name in OF_FONT if getattr(options, name)]
         if given:
-            raise UserError(f"--{given[0]} is for a font that is made: name it with --font_out")
+            raise UserError(_("--{name} is for a font that is made: name it with --font_out", name=given[0]))
         return
     if options.run_all_label or len(options.label or [0]) > 1:
-        raise UserError("--font_out makes a font of one label: name it with --label")
+        raise UserError(_("--font_out makes a font of one label: name it with --label"))
     if options.image_ext == "svg":
-        raise UserError("--font_out traces pictures: leave out --image_ext svg")
+        raise UserError(_("--font_out traces pictures: leave out --image_ext svg"))
     of_font = options.of_font()
     export.excluded_by_review(of_font)
     if options.exclude_suspects and not options.suspects:
@@ -101,8 +102,15 @@ def draw_all(session: Session, ranks: Ranks) -> int:
     for entry in failed[:MOST_NAMED]:
         logger.error(f"{entry_title(entry)}: {entry['error']}")
     if len(failed) > MOST_NAMED:
-        logger.error(f"and {len(failed) - MOST_NAMED} more: see {folder / 'manifest.json'}")
-    logger.info(f"{len(entries) - len(failed)} of {len(entries)} glyphs are in {folder}")
+        logger.error(_("and {count} more: see {file}", count=len(failed) - MOST_NAMED, file=folder / "manifest.json"))
+    logger.info(
+        _(
+            "{count} of {total} glyphs are in {folder}",
+            count=len(entries) - len(failed),
+            total=len(entries),
+            folder=folder,
+        )
+    )
     return len(failed)
 
 
@@ -138,7 +146,13 @@ def find_suspects(session: Session) -> None:
     ranked = rank_drawings(job, session.models, drawn, session.batch_size, changed)
     write_json(folder / "suspects.json", {"suspects": ranked})
     draw_suspects(ranked, job, folder / "suspects.png")
-    logger.info(f"{len(ranked)} drawings, the most suspicious first, are in {folder / 'suspects.json'}")
+    logger.info(
+        _(
+            "{count} drawings, the most suspicious first, are in {file}",
+            count=len(ranked),
+            file=folder / "suspects.json",
+        )
+    )
     labels = list(dict.fromkeys(entry["label"] for entry in ranked))
     for label in labels:
         page = folder / ("review.html" if len(labels) == 1 else f"review_{label_folder(label)}.html")
@@ -154,6 +168,6 @@ def write_review(session: Session, label: Label, page: Path) -> None:
     try:
         review_of(experiment, config, session.folder, label, job.source, job.truth).write(page)
     except UserError as error:
-        logger.error(f"there is no review page: {error}")
+        logger.error(_("there is no review page: {error}", error=error))
     else:
-        logger.info(f"{page}: to be looked through in a browser")
+        logger.info(_("{page}: to be looked through in a browser", page=page))

@@ -22,6 +22,7 @@ from utils.experiment.tables import find_best
 from utils.experiment.weights import Weights, find_kinds, foreign_config, weights_folder
 from utils.fonts.export import check_drawn
 from utils.legibility import Reader, glyph_reader
+from utils.messages import _
 
 logger = logging.getLogger(__name__)
 
@@ -71,10 +72,15 @@ def open_session(options: DrawOptions, device: torch.device) -> Session:
     calibrations = {each.kind: find_calibration(options, each, config) for each in found}
     drawn_with = draw_path(weights)
     if options.weight_bias is None and not drawn_with.is_file():
-        logger.info(f"there is no {drawn_with.name} to tell how heavy strokes are to be: drawing with --weight_bias 0")
+        logger.info(
+            _(
+                "there is no {name} to tell how heavy strokes are to be: drawing with --weight_bias 0",
+                name=drawn_with.name,
+            )
+        )
     models = {HEADINGS[each.kind]: load_model(each, config["model"], calibrations[each.kind], device) for each in found}
     manner = Manner(weights.step, weights.kind, calibrations[weights.kind], with_fields=bool(options.font_out))
-    logger.info(f"drawing with {weights.path}")
+    logger.info(_("drawing with {path}", path=weights.path))
     batch_size = options.batch_size or drawing_batch(device.type, config["model"]["image_size"])
     folder = Path(options.infer_dir) if options.infer_dir else paths.root / "infer"
     job = choose_job(options, config, folder)
@@ -91,7 +97,9 @@ def find_models(options: DrawOptions, paths: Paths) -> tuple[dict[str, Any], lis
     """
     config, checkpoints = read_config(paths), weights_folder(paths, options.resume)
     if config is None and not checkpoints.is_dir():
-        raise UserError(f"{paths.config}: no such file; train first, or point --experiment_dir to an experiment")
+        raise UserError(
+            _("{config}: no such file; train first, or point --experiment_dir to an experiment", config=paths.config)
+        )
     both = options.compare or (options.suspects and has_both_kinds(checkpoints, options.resume))
     kinds = ["raw", "ema"] if both else [options.weights]
     if config is not None:
@@ -120,7 +128,7 @@ def model_check(values: dict[str, Any], path: Path) -> Callable[[Weights], None]
     try:
         config = Zi2ZiConfig(**values)
     except (TypeError, ValueError) as error:
-        raise UserError(f"{path} is damaged: {error}") from error
+        raise UserError(_("{path} is damaged: {error}", path=path, error=error)) from error
     shapes = Zi2ZiModel(config, "meta", is_training=False).netG  # which takes no memory: a misfit costs nothing
     return lambda weights: pth.check_fit(shapes, weights.state_dict, weights.path)
 
@@ -171,6 +179,13 @@ def confirm(options: DrawOptions, model: dict[str, Any]) -> None:
             continue
         if given is not None and given != model[name]:
             what = as_given(name, given)
-            raise UserError(f"{what} contradicts the checkpoint, whose {name} is {model[name]}: leave the flag out")
+            raise UserError(
+                _(
+                    "{what} contradicts the checkpoint, whose {name} is {known}: leave the flag out",
+                    what=what,
+                    name=name,
+                    known=model[name],
+                )
+            )
         if given is None and model[name] is True:
-            logger.info(f"--{name} is taken from the checkpoint")
+            logger.info(_("--{name} is taken from the checkpoint", name=name))

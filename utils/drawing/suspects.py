@@ -22,6 +22,7 @@ from utils.errors import UserError
 from utils.experiment.manifest import entry
 from utils.images import DARK, read_image, save_sheet, to_grey
 from utils.labels import Label, heaviest
+from utils.messages import _
 from utils.metrics import SPECK, connected_parts
 from utils.outlines import bounds
 from utils.processes import cores, process_pool
@@ -197,11 +198,11 @@ def norms_of(job: Job, labels: Collection[Label], size: int) -> dict[Label, Norm
     """
     truth, norms = job.truth, {}
     if truth is None:
-        raise UserError("--suspects: there are no true glyphs to tell what is usual")
+        raise UserError(_("--suspects: there are no true glyphs to tell what is usual"))
     for label in labels:
         pairs = [pair for pair in truth.train_pairs if pair[0] == heaviest(label)]
         if not pairs:
-            raise UserError(f"--suspects: label {label} has no true glyphs to tell what is usual")
+            raise UserError(_("--suspects: label {label} has no true glyphs to tell what is usual", label=label))
         norms[label] = norm_of_pairs(lambda pair: truth.render_pair(pair, size), pairs)
     return norms
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from utils.errors import UserError
 from utils.experiment.schema import Maybe, Number, fault
 from utils.files import naming
+from utils.messages import _
 
 BIAS = Number(-8, 8)  # beyond it tanh is flat: nothing is left to draw
 SHARPNESS = Number(0.01, 100)
@@ -40,7 +41,7 @@ def check_fixed(bias: float | None, sharpness: float | None) -> None:
     """
     for flag, value, known in (("weight_bias", bias, BIAS), ("sharpness", sharpness, SHARPNESS)):
         if value is not None and not known.matches(value):
-            raise UserError(f"--{flag} {value} is not {known}")
+            raise UserError(_("--{flag} {value} is not {known}", flag=flag, value=value, known=known))
 
 
 def write_calibrations(calibrations: Calibrations, file: BinaryIO) -> None:
@@ -61,10 +62,10 @@ def read_calibrations(path: Path) -> dict[str, list[Calibration]] | None:
     except FileNotFoundError:
         return None
     except (ValueError, RecursionError) as error:
-        raise UserError(f"{path} can't be read: {error}; without it the bias is 0") from error
+        raise UserError(_("{path} can't be read: {error}; without it the bias is 0", path=path, error=error)) from error
     wrong = fault(content, CONTENT)
     if wrong is not None:
-        raise UserError(f"{path} is damaged: {wrong}; without it the bias is 0")
+        raise UserError(_("{path} is damaged: {wrong}; without it the bias is 0", path=path, wrong=wrong))
     return {
         kind: [Calibration(float(each["bias"]), float(each["sharpness"])) for each in content[kind]]
         for kind in CONTENT

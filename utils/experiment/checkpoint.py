@@ -13,6 +13,7 @@ from utils.errors import UserError
 from utils.experiment.calibration import write_calibrations
 from utils.experiment.pth import read_part, read_weights
 from utils.files import patiently, remove_stray, rename_temporary, sync_folder, temporary_path, write_temporary
+from utils.messages import _
 
 logger = logging.getLogger(__name__)
 
@@ -213,7 +214,7 @@ def read_step(folder: Path, step: int) -> dict[str, dict[str, Any]]:
     others = state.get("parts", [GENERATOR, DISCRIMINATOR, *([EMA_GENERATOR] if had_ema else [])])
     possible = [[GENERATOR, *d, *ema] for d in ([], [DISCRIMINATOR]) for ema in ([], [EMA_GENERATOR])]
     if others not in possible or (had_ema and EMA_GENERATOR not in others):
-        raise UserError(f"checkpoint {path} does not say which files belong to it")
+        raise UserError(_("checkpoint {path} does not say which files belong to it", path=path))
     return {part: read_weights(part_path(folder, step, part)) for part in others} | {STATE: state}
 
 
@@ -235,7 +236,7 @@ def newest_fitting(
         except UserError as error:
             if len(newest_first) == 1:
                 raise
-            logger.info(f"step {step} is skipped: {error}")
+            logger.info(_("step {step} is skipped: {error}", step=step, error=error))
             continue
         return parts
-    raise UserError(f"no checkpoint in {folder} can be resumed")
+    raise UserError(_("no checkpoint in {folder} can be resumed", folder=folder))

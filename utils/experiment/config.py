@@ -7,6 +7,7 @@ from typing import Any
 
 from utils.errors import UserError
 from utils.experiment.schema import config_fault
+from utils.messages import _
 
 FORMAT = 2  # of config.json
 LARGEST = 32_000_000  # bytes of a config.json that is read
@@ -75,18 +76,18 @@ def read_config(paths: Paths) -> dict[str, Any] | None:
     if not paths.config.is_file():
         return None
     if paths.config.stat().st_size > LARGEST:
-        raise UserError(f"{paths.config} can't be read: it is larger than any config can be")
+        raise UserError(_("{config} can't be read: it is larger than any config can be", config=paths.config))
     try:
         config = json.loads(paths.config.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
-        raise UserError(f"{paths.config} can't be read: {error}") from error
+        raise UserError(_("{config} can't be read: {error}", config=paths.config, error=error)) from error
     if not isinstance(config, dict) or not {"model", "data", "training"} <= config.keys():
-        raise UserError(f"{paths.config} is not the config of an experiment")
+        raise UserError(_("{config} is not the config of an experiment", config=paths.config))
     if config.get("format") != FORMAT:
-        raise UserError(f"{paths.config} was written by another version of this program")
+        raise UserError(_("{config} was written by another version of this program", config=paths.config))
     wrong = config_fault(config)
     if wrong is not None:
-        raise UserError(f"{paths.config} is damaged: {wrong}")
+        raise UserError(_("{config} is damaged: {wrong}", config=paths.config, wrong=wrong))
     if "sharpness" in config["model"]:  # where older experiments have it
         config["training"]["sharpness"] = config["model"].pop("sharpness")
     return config

@@ -15,6 +15,7 @@ from utils.glyphs.charset import codepoint_name
 from utils.glyphs.file_names import read_names
 from utils.images import EXTENSIONS
 from utils.labels import Label, label_folder, label_weights
+from utils.messages import _
 
 
 def find_drawings(folder: Path, label: Label, to_trace: bool = False) -> dict[str, Path]:
@@ -33,12 +34,20 @@ def find_drawings(folder: Path, label: Label, to_trace: bool = False) -> dict[st
                 use_field = to_trace and field.is_file() and is_unchanged(path, entry)
                 found[chr(int(entry["codepoint"][2:], 16))] = field if use_field else path
         if any(path.suffix == ".svg" for path in found.values()):
-            raise UserError(f"{folder} holds outlines: draw pictures for a font, without --image_ext svg")
+            raise UserError(
+                _("{folder} holds outlines: draw pictures for a font, without --image_ext svg", folder=folder)
+            )
         if not found:
-            raise UserError(f"{manifest} names no drawing of a character in label {label}: draw some with infer.py")
+            raise UserError(
+                _(
+                    "{manifest} names no drawing of a character in label {label}: draw some with infer.py",
+                    manifest=manifest,
+                    label=label,
+                )
+            )
         return dict(sorted(found.items()))
     if not folder.is_dir():
-        raise UserError(f"{folder}: no such folder of drawings: draw some with infer.py")
+        raise UserError(_("{folder}: no such folder of drawings: draw some with infer.py", folder=folder))
     files = [path for path in sorted(folder.iterdir()) if path.suffix.lower() in EXTENSIONS]
     named = read_names([path.stem for path in files]).characters
     for path in files:
@@ -47,7 +56,14 @@ def find_drawings(folder: Path, label: Label, to_trace: bool = False) -> dict[st
             found[character] = path
     if not found:
         first = f", such as {files[0].name}" if files else ""
-        raise UserError(f"{folder} has {len(files)} images{first}, and none is named by a character, as 永.png is")
+        raise UserError(
+            _(
+                "{folder} has {count} images{first}, and none is named by a character, as 永.png is",
+                folder=folder,
+                count=len(files),
+                first=first,
+            )
+        )
     return dict(sorted(found.items()))
 
 
@@ -68,7 +84,7 @@ def read_manifest(path: Path) -> list[dict[str, Any]]:
                 if file.is_absolute() or ".." in file.parts:
                     raise ValueError("a file outside of the folder")
     except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
-        raise UserError(f"{path} can't be read: {abbreviate(str(error), 100)}") from error
+        raise UserError(_("{path} can't be read: {error}", path=path, error=abbreviate(str(error), 100))) from error
     return known
 
 
@@ -80,7 +96,7 @@ def read_suspects(folder: Path, label: Label) -> dict[str, dict[str, Any]]:
     """
     path = folder / "suspects.json"
     if not path.is_file():
-        raise UserError(f"{path}: no such file: infer.py --suspects makes it")
+        raise UserError(_("{path}: no such file: infer.py --suspects makes it", path=path))
     try:
         entries = [entry for entry in json.loads(path.read_text("utf-8"))["suspects"] if entry["label"] == label]
         return {
@@ -91,7 +107,7 @@ def read_suspects(folder: Path, label: Label) -> dict[str, dict[str, Any]]:
             for entry in entries
         }
     except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
-        raise UserError(f"{path} can't be read: {abbreviate(str(error), 100)}") from error
+        raise UserError(_("{path} can't be read: {error}", path=path, error=abbreviate(str(error), 100))) from error
 
 
 def _finite(value: Any) -> float:

@@ -9,6 +9,7 @@ from typing import Any
 from utils.errors import UserError, abbreviate
 from utils.glyphs.charset import codepoint_name
 from utils.labels import Label
+from utils.messages import _
 
 FORMAT = 1  # of review.json
 GOOD, REDRAW, LEAVE_OUT = MARKS = ("good", "redraw", "leave_out")
@@ -33,26 +34,48 @@ def read_marks(path: Path, config: Mapping[str, Any] | None = None, label: Label
         UserError: when it can't be read, or is of another experiment or label.
     """
     if not path.is_file():
-        raise UserError(f"{path}: no such file: the review page saves it")
+        raise UserError(_("{path}: no such file: the review page saves it", path=path))
     if path.stat().st_size > LARGEST:
-        raise UserError(f"{path} can't be read: it is larger than any review can be")
+        raise UserError(_("{path} can't be read: it is larger than any review can be", path=path))
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         if content["format"] != FORMAT:
-            raise UserError(f"{path} was written by another version of this program")
+            raise UserError(_("{path} was written by another version of this program", path=path))
         marks = {chr(int(name.removeprefix("U+"), 16)): mark for name, mark in content["marks"].items()}
         "".join(marks).encode("utf-8")  # a lone surrogate is no character
         experiment, name = str(content["experiment"]), abbreviate(str(content.get("name", "")), 60)
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
-        raise UserError(f"{path} can't be read: {abbreviate(' '.join(str(error).split()), 100)}") from error
+        raise UserError(
+            _("{path} can't be read: {error}", path=path, error=abbreviate(" ".join(str(error).split()), 100))
+        ) from error
     wrong = next((character for character, mark in marks.items() if mark not in MARKS), None)
     if wrong is not None:
-        raise UserError(f"{path} is damaged: the mark of {codepoint_name(wrong)} is none of {', '.join(MARKS)}")
+        raise UserError(
+            _(
+                "{path} is damaged: the mark of {wrong} is none of {marks}",
+                path=path,
+                wrong=codepoint_name(wrong),
+                marks=", ".join(MARKS),
+            )
+        )
     if config is not None and experiment != experiment_id(config):
-        raise UserError(f"{path} is a review of another experiment ({name}): its marks are of other drawings")
+        raise UserError(
+            _(
+                "{path} is a review of another experiment ({name}): its marks are of other drawings",
+                path=path,
+                name=name,
+            )
+        )
     if label not in (None, content.get("label")):
         where = abbreviate(str(content.get("label")), 60)
-        raise UserError(f"{path} is a review of label {where}, and the drawings are of label {label}")
+        raise UserError(
+            _(
+                "{path} is a review of label {where}, and the drawings are of label {label}",
+                path=path,
+                where=where,
+                label=label,
+            )
+        )
     return marks
 
 

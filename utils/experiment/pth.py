@@ -15,6 +15,7 @@ from torch import nn
 from model.architecture import translated
 from utils.errors import UserError, abbreviate, is_out_of_memory
 from utils.files import naming
+from utils.messages import _
 
 REAL = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 LIKELY_FLAGS = (
@@ -43,7 +44,12 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
         if not is_plain_tensor(value):
             first = abbreviate(", ".join(list(content)[:3]), 80)
             raise UserError(
-                f"checkpoint {path} holds no weights, but {first}: {abbreviate(key, 80)} is no tensor of numbers"
+                _(
+                    "checkpoint {path} holds no weights, but {first}: {key} is no tensor of numbers",
+                    path=path,
+                    first=first,
+                    key=abbreviate(key, 80),
+                )
             )
     return translated(content)
 
@@ -71,11 +77,11 @@ def read_part(path: Path) -> dict[str, Any]:
     except Exception as error:
         if is_of_the_machine(error):
             raise
-        raise UserError(f"checkpoint {path} can't be read: {_reason(error)}") from error
+        raise UserError(_("checkpoint {path} can't be read: {reason}", path=path, reason=_reason(error))) from error
     if not isinstance(content, dict):
-        raise UserError(f"checkpoint {path} holds a {type(content).__name__}, not a state dict")
+        raise UserError(_("checkpoint {path} holds a {kind}, not a state dict", path=path, kind=type(content).__name__))
     if not all(isinstance(key, str) for key in content):
-        raise UserError(f"checkpoint {path} has keys that are no names: it is no state dict")
+        raise UserError(_("checkpoint {path} has keys that are no names: it is no state dict", path=path))
     return content
 
 
@@ -151,7 +157,15 @@ def check_fit(net: nn.Module, found: Mapping[str, Any], path: Path) -> None:
         more = f" and {len(problems) - 3} more" if len(problems) > 3 else ""
         flag = next((flag for mark, flag in LIKELY_FLAGS if any(mark in problem for problem in problems)), None)
         hint = f"; check {flag}" if flag else ""
-        raise UserError(f"checkpoint {path} does not fit: {'; '.join(problems[:3])}{more}{hint}")
+        raise UserError(
+            _(
+                "checkpoint {path} does not fit: {problems}{more}{hint}",
+                path=path,
+                problems="; ".join(problems[:3]),
+                more=more,
+                hint=hint,
+            )
+        )
 
 
 def is_plain_tensor(value: Any, floating: bool | None = None) -> bool:

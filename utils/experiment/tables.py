@@ -10,6 +10,7 @@ from pathlib import Path
 
 from utils.errors import UserError
 from utils.files import naming, write_whole
+from utils.messages import _
 
 LONGEST_LINE = 10_000  # characters of losses.csv; a longer one is damaged
 
@@ -145,7 +146,9 @@ def find_best(path: Path, steps: Iterable[int]) -> int:
     """
     found = best_step(read_quality(path), steps)
     if found is None:
-        raise UserError(f"--resume best: {path} scores no checkpoint that is there: name a step, or latest")
+        raise UserError(
+            _("--resume best: {path} scores no checkpoint that is there: name a step, or latest", path=path)
+        )
     return found
 
 

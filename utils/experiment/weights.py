@@ -14,6 +14,7 @@ from model.architecture import discriminator_architecture, generator_architectur
 from utils.errors import UserError
 from utils.experiment import checkpoint, pth
 from utils.experiment.config import Paths, read_config
+from utils.messages import _
 
 logger = logging.getLogger(__name__)
 
@@ -80,12 +81,14 @@ def find_kinds(
         if not latest or _listing(folder, wanted) == listing:  # else the training has gone on meanwhile
             break
     if not present:
-        raise UserError(f"{folder} has no {' or '.join(wanted)} of any step: train first")
+        raise UserError(
+            _("{folder} has no {wanted} of any step: train first", folder=folder, wanted=" or ".join(wanted))
+        )
     if not latest:
         raise UserError(_not_there(folder, int(resume), kinds, present))
     if not said:
-        raise UserError(f"{folder} has no step with {' and '.join(wanted)}")
-    raise UserError(f"no generator in {folder} can be read: {said[-1]}")
+        raise UserError(_("{folder} has no step with {wanted}", folder=folder, wanted=" and ".join(wanted)))
+    raise UserError(_("no generator in {folder} can be read: {said}", folder=folder, said=said[-1]))
 
 
 def _not_there(folder: Path, step: int, kinds: Sequence[str], present: set[int]) -> str:
@@ -177,13 +180,23 @@ def foreign_architecture(weights: Weights, image_size: int | None = None) -> dic
         with naming_weights(path):
             found |= discriminator_architecture(pth.read_weights(path))
         if image_size not in (None, found["image_size"]):
-            raise UserError(f"--image_size {image_size} contradicts {path}, which is for {found['image_size']}")
+            raise UserError(
+                _(
+                    "--image_size {image_size} contradicts {path}, which is for {image_size2}",
+                    image_size=image_size,
+                    path=path,
+                    image_size2=found["image_size"],
+                )
+            )
         return _settled(found, weights.path)
     found["image_size"] = image_size or likely_image_size(weights.state_dict)
     if not image_size:
         logger.info(
-            f"there is no {path.name} to tell the image size: taking {found['image_size']}, "
-            "--image_size chooses another"
+            _(
+                "there is no {name} to tell the image size: taking {image_size}, --image_size chooses another",
+                name=path.name,
+                image_size=found["image_size"],
+            )
         )
     return _settled(found, weights.path)
 
@@ -199,12 +212,12 @@ def naming_weights(path: Path) -> Iterator[None]:
     try:
         yield
     except ValueError as error:
-        raise UserError(f"checkpoint {path}: {error}") from error
+        raise UserError(_("checkpoint {path}: {error}", path=path, error=error)) from error
 
 
 def foreign_config(weights: Weights, image_size: int | None = None) -> dict[str, Any]:
     """What stands for the config.json of such weights; says where it comes from."""
-    logger.info(f"there is no config.json: the architecture is read from {weights.path.name}")
+    logger.info(_("there is no config.json: the architecture is read from {name}", name=weights.path.name))
     architecture = foreign_architecture(weights, image_size)
     labels = [str(label) for label in range(architecture["embedding_num"])]
     return {"model": architecture, "data": {"kind": "unknown", "labels": labels}}

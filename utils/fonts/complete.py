@@ -24,6 +24,7 @@ from utils.glyphs.generated import disregard_generated
 from utils.glyphs.render import GlyphRenderer
 from utils.glyphs.spec import one_font_file
 from utils.glyphs.variation import axes_of
+from utils.messages import _
 
 FULL_CMAPS = ((3, 10), (0, 4), (0, 6))  # platform and encoding of the cmaps that hold characters beyond U+FFFF
 BASIC_CMAPS = ((3, 1), (0, 0), (0, 1), (0, 2), (0, 3))
@@ -86,13 +87,17 @@ def open_base(spec: str) -> TTFont:
         raise
     # fontTools documents no closed set of errors for damaged files.
     except Exception as error:
-        raise UserError(f"--base {spec} can't be read: {' '.join(str(error).split())[:200]}") from error
+        raise UserError(
+            _("--base {spec} can't be read: {error}", spec=spec, error=" ".join(str(error).split())[:200])
+        ) from error
     if not tables & {"glyf", "CFF "}:
-        raise UserError(f"--base {spec} has bitmaps only, no outlines: there is nothing that could be completed")
+        raise UserError(
+            _("--base {spec} has bitmaps only, no outlines: there is nothing that could be completed", spec=spec)
+        )
     if "sbix" in tables:
-        raise UserError(f"--base {spec} has bitmaps beside its outlines (sbix), which can't be completed")
+        raise UserError(_("--base {spec} has bitmaps beside its outlines (sbix), which can't be completed", spec=spec))
     if cmap is None:
-        raise UserError(f"--base {spec} has no Unicode cmap: its characters are numbered as symbols")
+        raise UserError(_("--base {spec} has no Unicode cmap: its characters are numbered as symbols", spec=spec))
     if font.getBestCmap() is None:
         table(font, "cmap").tables.append(new_cmap(cmap))
     return font
@@ -116,8 +121,13 @@ def check_room(font: TTFont, count: int) -> None:
         most = min(most, MOST_POST_NAMES)
     if own + count > most:
         raise UserError(
-            f"the base has {own:,} glyphs and can hold {most:,}: there is no room for {count:,} more, "
-            "name fewer characters, or a new font without --base"
+            _(
+                "the base has {own:,} glyphs and can hold {most:,}: there is no room for {count:,} more, name fewer "
+                "characters, or a new font without --base",
+                own=own,
+                most=most,
+                count=count,
+            )
         )
 
 
@@ -144,7 +154,13 @@ def complete_font(
     for glyph in glyphs:
         place = cmap.get(ord(glyph.character)) if glyph.character in replaced else None
         if place is None and len(addition.order) >= MOST_GLYPHS:
-            raise UserError(f"a font holds at most {MOST_GLYPHS:,} glyphs, the base has {own:,} of its own")
+            raise UserError(
+                _(
+                    "a font holds at most {most_glyphs:,} glyphs, the base has {own:,} of its own",
+                    most_glyphs=MOST_GLYPHS,
+                    own=own,
+                )
+            )
         addition.add(glyph, place)
     addition.finish()
     add_vertical_forms(font, vertical or {})

@@ -31,6 +31,7 @@ from utils.glyphs.generated import write_generated
 from utils.glyphs.spec import font_files
 from utils.glyphs.variation import as_text
 from utils.labels import Label, label_weights
+from utils.messages import _
 from utils.processes import cores
 
 logger = logging.getLogger(__name__)
@@ -59,7 +60,13 @@ def check_drawn(options: ExportOptions, characters: str) -> None:
     characters = unique(characters)
     export.wanted(characters)
     if options.exclude_suspects >= len(characters):
-        raise UserError(f"--exclude_suspects {options.exclude_suspects} leaves none of the {len(characters)} drawings")
+        raise UserError(
+            _(
+                "--exclude_suspects {exclude_suspects} leaves none of the {count} drawings",
+                exclude_suspects=options.exclude_suspects,
+                count=len(characters),
+            )
+        )
 
 
 def folder_of_drawings(options: ExportOptions) -> Path:
@@ -74,16 +81,16 @@ def check_output(out: Path) -> None:
         UserError: when it can't.
     """
     if out.suffix.lower() not in KINDS:
-        raise UserError(f"--font_out {out} ends neither in .otf nor in .ttf")
+        raise UserError(_("--font_out {out} ends neither in .otf nor in .ttf", out=out))
     if out.is_dir():
-        raise UserError(f"--font_out {out} is a folder")
+        raise UserError(_("--font_out {out} is a folder", out=out))
     if out.is_file() and not os.access(out, os.W_OK):
-        raise UserError(f"--font_out {out} is read-only")
+        raise UserError(_("--font_out {out} is read-only", out=out))
     there = next(folder for folder in out.absolute().parents if folder.exists())
     if not there.is_dir():
-        raise UserError(f"--font_out {out}: {there} is no folder")
+        raise UserError(_("--font_out {out}: {there} is no folder", out=out, there=there))
     if not os.access(there, os.W_OK):
-        raise UserError(f"--font_out {out}: {there} is read-only")
+        raise UserError(_("--font_out {out}: {there} is read-only", out=out, there=there))
 
 
 def open_fitting_base(out: Path, spec: str, told_by: str | None) -> Base:
@@ -95,7 +102,9 @@ def open_fitting_base(out: Path, spec: str, told_by: str | None) -> Base:
     base = Base(spec, told_by)
     kind = ".otf" if "CFF " in base.font else ".ttf"
     if out.suffix.lower() != kind:
-        raise UserError(f"--base {spec} has the outlines of a {kind} font: let --font_out end in {kind}")
+        raise UserError(
+            _("--base {spec} has the outlines of a {kind} font: let --font_out end in {kind}", spec=spec, kind=kind)
+        )
     return base
 
 
@@ -111,8 +120,14 @@ def refuse_other_label(base: Base, label: Label, data: dict[str, Any]) -> None:
     known = known or [number for number, record in targets if "spec" in record and record["name"] == name]
     if known and not set(known) & set(label_weights(label)):
         raise UserError(
-            f"--base {base.spec} is {name}, label {known[0]} of the training, and the drawings are of label {label}: "
-            f"draw with --label {known[0]}, or name another base"
+            _(
+                "--base {spec} is {name}, label {known} of the training, and the drawings are of label {label}: draw "
+                "with --label {known}, or name another base",
+                spec=base.spec,
+                name=name,
+                known=known[0],
+                label=label,
+            )
         )
 
 
@@ -135,7 +150,7 @@ def refuse_inputs(out: Path, options: ExportOptions, config: dict[str, Any] | No
     ]
     for spec in filter(None, specs):
         if is_same_file(out, spec):
-            raise UserError(f"--font_out {out} is a font that this one is made from: name another file")
+            raise UserError(_("--font_out {out} is a font that this one is made from: name another file", out=out))
 
 
 def is_same_file(path: Path, spec: str) -> bool:
@@ -159,7 +174,7 @@ def choose_names(options: ExportOptions, out: Path, base: Base | None) -> Names 
             if getattr(options, name) is not None
         ]
         if given:
-            raise UserError(f"--{given[0]} renames the base: give --font_name too")
+            raise UserError(_("--{name} renames the base: give --font_name too", name=given[0]))
         return None
     style, licence = (
         options.font_style or (style_name(base.font) if base else "Regular"),
@@ -213,9 +228,13 @@ class Export:
         missing = self.base.lacks(characters)
         if not missing:
             if not characters:
-                raise UserError("none of the characters can be drawn: there is nothing to add to the base")
+                raise UserError(_("none of the characters can be drawn: there is nothing to add to the base"))
             raise UserError(
-                f"--base {self.base.spec} has all {len(characters)} characters already: there is nothing to add"
+                _(
+                    "--base {spec} has all {count} characters already: there is nothing to add",
+                    spec=self.base.spec,
+                    count=len(characters),
+                )
             )
         check_room(self.base.font, sum(c not in self.base.generated for c in missing) + lent)
         return missing
@@ -237,13 +256,23 @@ class Export:
         )
         traces.trace(workers)
         for character, reason in list(traces.errors.items())[:10]:
-            logger.error(f"{character} ({codepoint_name(character)}): the drawing {reason}; left out")
+            logger.error(
+                _(
+                    "{character} ({character2}): the drawing {reason}; left out",
+                    character=character,
+                    character2=codepoint_name(character),
+                    reason=reason,
+                )
+            )
         if len(traces.errors) > 10:
-            logger.error(f"and {len(traces.errors) - 10} more")
+            logger.error(_("and {count} more", count=len(traces.errors) - 10))
         if not len(traces):
             traces.remove()
             raise UserError(
-                f"none of the {len(self.images)} drawings has an outline: there is nothing to make a font of"
+                _(
+                    "none of the {count} drawings has an outline: there is nothing to make a font of",
+                    count=len(self.images),
+                )
             )
         drawn = "".join(c for c in self.images if c not in traces.errors)
         lent = self.lent(drawn)
@@ -253,7 +282,14 @@ class Export:
         if self.filling is not None and lent:
             glyphs = chain(glyphs, self.filling.lent(lent, self.layout.units_per_em))
             terms = abbreviate(self.filling.terms, 300)
-            logger.info(f"{len(lent)} characters are lent by {self.filling.glyphs.name}: {terms}")
+            logger.info(
+                _(
+                    "{count} characters are lent by {name}: {terms}",
+                    count=len(lent),
+                    name=self.filling.glyphs.name,
+                    terms=terms,
+                )
+            )
         if self.base is not None:
             base = open_base(self.base.spec)  # fresh: no glyph of it has been looked at
             count = complete_font(base, self.out, glyphs, self.names, self.base.generated, vertical)
@@ -262,15 +298,35 @@ class Export:
             anew = sum(c in self.base.generated for c in drawn)
             again = f"; {anew} that had been generated before are made anew" if anew else ""
             own = len(base.getGlyphOrder()) - count
-            logger.info(f"{self.out}: {count} glyphs added to the {own} of the base{at}{again}")
+            logger.info(
+                _(
+                    "{out}: {count} glyphs added to the {own} of the base{at}{again}",
+                    out=self.out,
+                    count=count,
+                    own=own,
+                    at=at,
+                    again=again,
+                )
+            )
         else:
             count = self._build(glyphs, vertical)
-            logger.info(f"{self.out}: {len(traces)} drawn glyphs, {count} in all")
+            logger.info(_("{out}: {count} drawn glyphs, {total} in all", out=self.out, count=len(traces), total=count))
         overrun = "".join(self.layout.overrun)
         if overrun:
-            logger.info(f"the ink of {len(overrun)} glyphs reaches beyond their advance: {abbreviate(overrun)}")
+            logger.info(
+                _(
+                    "the ink of {count} glyphs reaches beyond their advance: {overrun}",
+                    count=len(overrun),
+                    overrun=abbreviate(overrun),
+                )
+            )
         if self.names is not None and self.names.is_derived:
-            logger.info(f"the font's name in English is {self.names.english_family}: --font_name_en gives it another")
+            logger.info(
+                _(
+                    "the font's name in English is {english_family}: --font_name_en gives it another",
+                    english_family=self.names.english_family,
+                )
+            )
         self._tell_origins(drawn, lent)
         traces.remove()
         return 1 if traces.errors else 0
@@ -290,10 +346,13 @@ class Export:
         sources = [*self.layout.source.fonts, *([self.filling.glyphs] if self.filling else [])]
         pairs, lacking = vertical_pairs(new, there, sources)
         if pairs:
-            logger.info(f"punctuation with another form in vertical text (vert): {len(pairs)}")
+            logger.info(_("punctuation with another form in vertical text (vert): {count}", count=len(pairs)))
         if lacking:
             logger.info(
-                f"in vertical text these stay as they are, since their other forms are not drawn: {abbreviate(lacking)}"
+                _(
+                    "in vertical text these stay as they are, since their other forms are not drawn: {lacking}",
+                    lacking=abbreviate(lacking),
+                )
             )
         return pairs
 
@@ -329,7 +388,7 @@ def make_ready(options: ExportOptions) -> Export:
     if not chosen:
         given = [name for name in ("exclude_suspects", "exclude") if getattr(options, name)]
         flags = " and ".join(as_given(name, getattr(options, name)) for name in given)
-        raise UserError(f"{flags} leaves none of the {len(wanted)} drawings")
+        raise UserError(_("{flags} leaves none of the {count} drawings", flags=flags, count=len(wanted)))
     return replace(export, images=chosen, origin=origins(folder, options), folder=folder)
 
 
@@ -344,7 +403,14 @@ def excluded(folder: Path, options: ExportOptions) -> set[str]:
         found |= set(list(read_suspects(folder, options.label))[: options.exclude_suspects])
     if options.exclude is not None:
         of_review = excluded_by_review(options)
-        logger.info(f"{options.exclude} leaves out {len(of_review)} characters: {abbreviate(of_review)}")
+        logger.info(
+            _(
+                "{exclude} leaves out {count} characters: {of_review}",
+                exclude=options.exclude,
+                count=len(of_review),
+                of_review=abbreviate(of_review),
+            )
+        )
         found |= set(of_review)
     return found
 
@@ -380,9 +446,9 @@ def check(options: ExportOptions) -> Export:
         UserError: when no font could be made.
     """
     if options.font_out is None:
-        raise UserError("--font_out: name the font to write, such as MyFont.otf")
+        raise UserError(_("--font_out: name the font to write, such as MyFont.otf"))
     if not 0 < options.tolerance <= 10:
-        raise UserError(f"--tolerance {options.tolerance} is not above 0 and up to 10 pixels")
+        raise UserError(_("--tolerance {tolerance} is not above 0 and up to 10 pixels", tolerance=options.tolerance))
     config = read_config(Paths(Path(options.experiment_dir)))
     out = Path(options.font_out)
     check_output(out)
@@ -394,7 +460,7 @@ def check(options: ExportOptions) -> Export:
         check_name(name, options.reserved_font_name)
     names = choose_names(options, out, base)
     if options.fill_charset and not options.fill:
-        raise UserError("--fill_charset: which font lends its glyphs? name it with --fill")
+        raise UserError(_("--fill_charset: which font lends its glyphs? name it with --fill"))
     filling = Filling(options.fill, options.fill_charset) if options.fill else None
     layout = find_layout(options.src_font, options.label, config, base)
     return Export(out, {}, layout, base, options.tolerance, names, filling)

@@ -19,6 +19,7 @@ from utils.glyphs.font_file import FontFile, em_bottom, table, unicode_cmap
 from utils.glyphs.placement import Placement
 from utils.glyphs.render import GlyphRenderer
 from utils.labels import Label, choose_labels, heaviest
+from utils.messages import _
 
 LOOKED_AT = 300  # ideographs of a base whose vertical metrics tell those of all
 Vertical = tuple[int, int]  # advance, and how far above the baseline it begins
@@ -80,7 +81,7 @@ def find_layout(src_font: str | None, label: Label, config: dict[str, Any] | Non
         source = framed_font(src_font, known.get("frame"))
         target = source.placement
     else:
-        raise UserError("what the glyphs' advances are is not recorded: name the source font with --src_font")
+        raise UserError(_("what the glyphs' advances are is not recorded: name the source font with --src_font"))
     if base is None:
         units = source.placement.units_per_em
         # The new font has the metrics of the source: what stands in the target's em box is to stand in the source's.

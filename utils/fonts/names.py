@@ -9,6 +9,7 @@ from fontTools.ttLib import TTFont
 from fontTools.ttLib.tables._n_a_m_e import table__n_a_m_e as NameTable
 
 from utils.errors import UserError
+from utils.messages import _
 
 LONGEST_TEXT = 32_000  # characters of an entry of the name table
 LONGEST_POSTSCRIPT = 40, 20  # characters of family and style; 63 are allowed in all
@@ -160,5 +161,9 @@ def check_name(name: str, reserved: Sequence[str]) -> None:
     for word in reserved:
         if word.casefold() in name.casefold():
             raise UserError(
-                f"the licence reserves the name {word!r}: give the font another with --font_name, not {name!r}"
+                _(
+                    "the licence reserves the name {word!r}: give the font another with --font_name, not {name!r}",
+                    word=word,
+                    name=name,
+                )
             )

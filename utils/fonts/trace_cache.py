@@ -17,6 +17,7 @@ from utils.fonts.fit import Contour, Lattice
 from utils.fonts.trace import trace_all
 from utils.glyphs.charset import codepoint_name
 from utils.images import read_image
+from utils.messages import _
 from utils.processes import process_pool
 
 VERSION = 2  # of what is kept: another one is made anew
@@ -37,10 +38,10 @@ def read_square(path: Path) -> tuple[str, np.ndarray]:
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise UserError(f"can't be read: {error.strerror}") from error
+        raise UserError(_("can't be read: {reason}", reason=error.strerror)) from error
     pixels = np.asarray(read_image(content))
     if pixels.shape[0] != pixels.shape[1]:
-        raise UserError(f"is {pixels.shape[1]} x {pixels.shape[0]} pixels, not square")
+        raise UserError(_("is {shape} x {shape2} pixels, not square", shape=pixels.shape[1], shape2=pixels.shape[0]))
     return short_digest(content), pixels
 
 

@@ -17,6 +17,7 @@ from fontTools.ttLib.tables import otTables
 from utils.glyphs.charset import VERTICAL_FORMS, is_han
 from utils.glyphs.font_file import unicode_cmap
 from utils.glyphs.render import GlyphRenderer
+from utils.messages import _
 
 logger = logging.getLogger(__name__)
 FEATURES = ("vert", "vrt2")
@@ -73,7 +74,7 @@ def add_vertical_forms(font: TTFont, pairs: Mapping[str, str]) -> None:
     # What fontTools raises for a damaged table is no closed set.
     except Exception:
         font.tables.pop(Tag("GSUB"), None)  # half read; it is written as it is in the file
-        logger.info("the features of the base can't be read: it gets no vertical forms")
+        logger.info(_("the features of the base can't be read: it gets no vertical forms"))
         return
     known = {a: b for a, b in pairs.items() if ord(a) in cmap and ord(b) in cmap and cmap[ord(a)] not in replaced}
     glyphs = {cmap[ord(a)]: cmap[ord(b)] for a, b in known.items()}

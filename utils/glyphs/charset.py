@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from utils.errors import UserError
+from utils.messages import _
 
 Part = TypeVar("Part")
 SOURCE = "source"
@@ -121,7 +122,7 @@ def read_charset(charset: str, source: Callable[[], str] | None = None) -> str:
             return read_text_file(Path(name))
         if name == SOURCE:
             if source is None:
-                raise UserError("the charset source is that of a source font: here is none")
+                raise UserError(_("the charset source is that of a source font: here is none"))
             return "".join(c for c in source() if is_han(ord(c)))
         match = RANGE.fullmatch(name)
         return None if match is None else _range(match, name)
@@ -129,17 +130,23 @@ def read_charset(charset: str, source: Callable[[], str] | None = None) -> str:
     parts = read_joined("+".join(part.strip() for part in charset.split("+")), read)
     if isinstance(parts, str):
         names = f"{', '.join(NAMED)}, {SOURCE}"
-        raise UserError(f"'{parts}' is neither a charset ({names}), a range such as U+3400-4DBF, nor a text file")
+        raise UserError(
+            _(
+                "'{parts}' is neither a charset ({names}), a range such as U+3400-4DBF, nor a text file",
+                parts=parts,
+                names=names,
+            )
+        )
     return unique("".join(parts))
 
 
 def _range(match: re.Match, name: str) -> str:
     first, last = int(match[1], 16), int(match[2] or match[1], 16)
     if not first <= last <= 0x10FFFF:
-        raise UserError(f"{name} is no range of code points, from the first to the last")
+        raise UserError(_("{name} is no range of code points, from the first to the last", name=name))
     found = _in_ranges((first, last))
     if not found:
-        raise UserError(f"{name} holds no character")
+        raise UserError(_("{name} holds no character", name=name))
     return found
 
 
@@ -169,7 +176,7 @@ def read_text_file(path: Path) -> str:
     """
     characters = parse_text(read_text(path))
     if not characters:
-        raise UserError(f"{path} holds no character")
+        raise UserError(_("{path} holds no character", path=path))
     return characters
 
 
@@ -182,7 +189,9 @@ def read_text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
-        raise UserError(f"{path} is not UTF-8 (byte {error.start}): save it as UTF-8") from None
+        raise UserError(
+            _("{path} is not UTF-8 (byte {start}): save it as UTF-8", path=path, start=error.start)
+        ) from None
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}") from None
 

@@ -22,6 +22,7 @@ from PIL import ImageFont
 
 from utils.errors import UserError
 from utils.glyphs.variation import Variation, as_text, instantiate, set_face, with_metrics_of
+from utils.messages import _
 
 PACKED = (b"wOFF", b"wOF2")
 COLLECTION = b"ttcf"
@@ -158,7 +159,9 @@ def _unpack(path: Path, _time: int, _size: int) -> bytes:
             font.flavor = None
             font.save(plain, reorderTables=None)
     except ImportError as error:
-        raise UserError(f"font {path} is packed as WOFF2: python -m pip install brotli reads it") from error
+        raise UserError(
+            _("font {path} is packed as WOFF2: python -m pip install brotli reads it", path=path)
+        ) from error
     return plain.getvalue()
 
 

@@ -17,6 +17,7 @@ from utils.errors import UserError, abbreviate
 from utils.files import write_json
 from utils.glyphs.charset import codepoint_name
 from utils.glyphs.render import GlyphRenderer, Outline
+from utils.messages import _
 
 ON_CURVE, CUBIC = 1, 2  # bits of a point's tag, as FreeType has them
 
@@ -43,7 +44,7 @@ def find_generated(font: GlyphRenderer, file: str | None = None) -> Generated | 
     path = Path(file) if file else generated_path(font.path)
     if not path.is_file():
         if file:
-            raise UserError(f"--generated {file}: no such file")
+            raise UserError(_("--generated {file}: no such file", file=file))
         return None
     known = _read(path)
     there = [c for c in known if font.covers(c)]
@@ -108,7 +109,11 @@ def _read(path: Path) -> dict[str, dict[str, dict[str, Any]]]:
             known.setdefault(character, {})[str(item["outline"])] = entry
     except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise UserError(
-            f"{path} can't be read as a record of generated glyphs: {abbreviate(str(error), 100)}"
+            _(
+                "{path} can't be read as a record of generated glyphs: {error}",
+                path=path,
+                error=abbreviate(str(error), 100),
+            )
         ) from error
     return known
 

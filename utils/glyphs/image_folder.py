@@ -15,6 +15,7 @@ from utils.errors import Reason, UserError, codes
 from utils.glyphs.file_names import COPY, read_names
 from utils.glyphs.placement import Box, Movement, Placement, on_canvas
 from utils.images import EXTENSIONS, INK, NO_IMAGE, PAPER, ink_box, read_image
+from utils.messages import _
 
 SIDE = 512  # pixels that an em box is kept at, if it has more
 FEWEST = 20  # pixels of ink
@@ -46,7 +47,7 @@ class GlyphImages:
         self._glyphs: dict[str, bytes] = {}  # compressed: thousands of them fit into memory
         digest = hashlib.sha256()
         if not self.path.is_dir():
-            raise UserError(f"{folder}: no such folder of glyph images")
+            raise UserError(_("{folder}: no such folder of glyph images", folder=folder))
         files = sorted(file for file in self.path.iterdir() if file.is_file() and not file.name.startswith("."))
         files = [file for file in files if printable(file.name) not in self.dropped]
         named = read_names([file.stem for file in files if file.suffix.lower() in EXTENSIONS])
@@ -57,7 +58,13 @@ class GlyphImages:
         self._sha256 = digest.hexdigest()
         if not self._glyphs:
             reason = next((f": {name} {why}" for name, why in self.dropped.items()), "")
-            raise UserError(f"{folder} holds no glyph image named 永.png, U+6C38.png or uni6C38.png{reason}")
+            raise UserError(
+                _(
+                    "{folder} holds no glyph image named 永.png, U+6C38.png or uni6C38.png{reason}",
+                    folder=folder,
+                    reason=reason,
+                )
+            )
         turned = f"images that were light on dark, and are turned: {self._turned}" if self._turned else None
         self.notes += [f"{self.name}: {note}" for note in (named.note, turned) if note]
 
@@ -67,9 +74,9 @@ class GlyphImages:
             if file.suffix.lower() not in EXTENSIONS:
                 raise UserError(NO_IMAGE, code="no_image")
             if character is None:
-                raise UserError("is not named by a character", code="unnamed")
+                raise UserError(_("is not named by a character"), code="unnamed")
             if character in self._glyphs:
-                raise UserError(f"is a second image of {character}", code="second")
+                raise UserError(_("is a second image of {character}", character=character), code="second")
             content = file.read_bytes()
             pixels = np.asarray(read_image(content))
             known = shades(pixels)
@@ -100,7 +107,14 @@ class GlyphImages:
 
     def _glyph(self, character: str) -> Image.Image:
         if character not in self._glyphs:
-            raise UserError(f"{self.spec} has no image of {character} (U+{ord(character):04X})")
+            raise UserError(
+                _(
+                    "{spec} has no image of {character} (U+{ord:04X})",
+                    spec=self.spec,
+                    character=character,
+                    ord=ord(character),
+                )
+            )
         return Image.open(io.BytesIO(self._glyphs[character]))
 
     def ink_box(self, character: str) -> Box | None:
@@ -185,9 +199,9 @@ def em_box(pixels: np.ndarray, known: Shades) -> Image.Image:
     """
     dark, paper, ring, _ = known
     if ring - paper > CONTRAST:
-        raise UserError("has a dark border: cut the lines of the grid off", code="border")
+        raise UserError(_("has a dark border: cut the lines of the grid off"), code="border")
     if paper - dark < CONTRAST:
-        raise UserError("shows no ink", code="blank")
+        raise UserError(_("shows no ink"), code="blank")
     if (dark, paper) != (INK, PAPER):
         black, white = (dark + share * (paper - dark) for share in LEVELS)
         levels = (np.arange(256) - black) / (white - black) * (PAPER - INK) + INK

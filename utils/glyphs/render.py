@@ -34,6 +34,7 @@ from utils.glyphs.font_file import FontFile, OpenFont, em_bottom, glyph_data
 from utils.glyphs.placement import Box, Movement, Placement
 from utils.glyphs.spec import BUNDLED, PREFIX, font_files
 from utils.glyphs.variation import axes_of, describe_axes, name_of
+from utils.messages import _
 
 # What fontTools finds odd in a font that can be read all the same is no line for the user.
 logging.getLogger("fontTools").addHandler(logging.NullHandler())
@@ -70,17 +71,21 @@ class GlyphRenderer:
         self._placeholders: frozenset[str] | None = None
         self.disregarded: frozenset[str] = frozenset()  # what it has, but as if it had not
         if len({file.variation for file in self.files}) > 1:
-            raise UserError(f"font {spec}: its slices are at different places: after + each file needs its own place")
+            raise UserError(
+                _("font {spec}: its slices are at different places: after + each file needs its own place", spec=spec)
+            )
         try:
             if not all(font.face.is_scalable for font in self._fonts):
-                raise UserError(f"font {spec} has bitmaps only, no outlines")
+                raise UserError(_("font {spec} has bitmaps only, no outlines", spec=spec))
             self.placement = placement or self.em_placement()
         except UserError:
             raise
         # Neither FreeType's binding nor fontTools documents a closed set of errors for damaged files.
         except Exception as error:
             reason = " ".join(str(error).removeprefix("FT_Exception:").split()) or type(error).__name__
-            raise UserError(f"font {spec} can't be read: {abbreviate(reason, 200)}") from error
+            raise UserError(
+                _("font {spec} can't be read: {reason}", spec=spec, reason=abbreviate(reason, 200))
+            ) from error
 
     @property
     def fonts(self) -> "list[GlyphRenderer]":
@@ -181,9 +186,17 @@ class GlyphRenderer:
         """The font's em box in the middle of the canvas."""
         units = [font.face.units_per_EM for font in self._fonts]
         if units[0] < 16:
-            raise UserError(f"font {self.spec} has {units[0]} units per em: at least 16 are needed")
+            raise UserError(
+                _("font {spec} has {units} units per em: at least 16 are needed", spec=self.spec, units=units[0])
+            )
         if len(set(units)) > 1:
-            raise UserError(f"font {self.spec}: these are no slices of one font, their units per em differ: {units}")
+            raise UserError(
+                _(
+                    "font {spec}: these are no slices of one font, their units per em differ: {units}",
+                    spec=self.spec,
+                    units=units,
+                )
+            )
         return Placement.centred(units[0], self.em_bottom)
 
     def codepoints(self) -> list[int]:
@@ -290,10 +303,12 @@ class GlyphRenderer:
         try:
             face = self._load(character)
             if face is None:
-                raise UserError(f"font {self.spec} lacks {name}")
+                raise UserError(_("font {spec} lacks {name}", spec=self.spec, name=name))
             return 255 - self._ink(face, image_size, move)
         except freetype.FT_Exception as error:
-            raise UserError(f"font {self.spec} is damaged: {name} can't be drawn: {error}") from error
+            raise UserError(
+                _("font {spec} is damaged: {name} can't be drawn: {error}", spec=self.spec, name=name, error=error)
+            ) from error
 
     def _ink(self, face: freetype.Face, image_size: int, move: Movement | None) -> np.ndarray:
         """The outline in a face's slot as uint8 [image_size, image_size], ink 255; it is moved in the slot."""

@@ -11,6 +11,7 @@ from utils.glyphs.font_file import FontFile
 from utils.glyphs.placement import Box, Movement, Placement, median_frame, place_in_frame
 from utils.glyphs.render import GlyphRenderer
 from utils.glyphs.spec import font_files
+from utils.messages import _
 
 MEASURED = 300  # ideographs of a font whose ink boxes are looked at
 
@@ -111,7 +112,9 @@ def by_font(files: Sequence[FontFile], spec: str) -> list[list[FontFile]]:
         # FreeType's binding documents no closed set of errors for damaged files.
         except Exception as error:
             reason = str(error).removeprefix("FT_Exception:").strip()
-            raise UserError(f"font {spec} can't be read: {file.path.name}: {reason}") from error
+            raise UserError(
+                _("font {spec} can't be read: {name}: {reason}", spec=spec, name=file.path.name, reason=reason)
+            ) from error
         fonts.setdefault((face.family_name, face.style_name, face.units_per_EM), []).append(file)
     return list(fonts.values())
 

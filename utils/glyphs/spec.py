@@ -19,6 +19,7 @@ from utils.errors import UserError
 from utils.glyphs.charset import read_joined
 from utils.glyphs.font_file import FontFile
 from utils.glyphs.variation import find_variation
+from utils.messages import _
 
 BUNDLED = Path(__file__).parent.parent / "samples"
 PREFIX = "bundled:"
@@ -34,9 +35,9 @@ def font_files(spec: str) -> list[FontFile]:
     found = read_joined(spec, _named)
     if isinstance(found, str):
         if "*" in spec or "?" in spec:
-            raise UserError(f"font {spec}: there are no such files")
+            raise UserError(_("font {spec}: there are no such files", spec=spec))
         missing = spec if "+" not in spec else f"{spec}: {found}"
-        raise UserError(f"font {missing}: no such file")
+        raise UserError(_("font {missing}: no such file", missing=missing))
     return [file for files in found for file in files]
 
 
@@ -48,7 +49,9 @@ def one_font_file(spec: str, what: str = "font") -> FontFile:
     """
     files = font_files(spec)
     if len(files) > 1:
-        raise UserError(f"{what} {spec} is in {len(files)} slices: one file is needed here")
+        raise UserError(
+            _("{what} {spec} is in {count} slices: one file is needed here", what=what, spec=spec, count=len(files))
+        )
     return files[0]
 
 
@@ -74,7 +77,9 @@ def _at(file: FontFile, place: str, name: str) -> FontFile:
         raise
     # fontTools documents no closed set of errors for damaged files.
     except Exception as error:
-        raise UserError(f"font {name} can't be read: {' '.join(str(error).split())[:200]}") from error
+        raise UserError(
+            _("font {name} can't be read: {error}", name=name, error=" ".join(str(error).split())[:200])
+        ) from error
 
 
 def _without_place(name: str) -> list[FontFile]:
@@ -83,7 +88,7 @@ def _without_place(name: str) -> list[FontFile]:
         if match is None:  # a place or another font comes after it
             return []
         if not (BUNDLED / match[1]).is_file():
-            raise UserError(f"font {name}: no such font is bundled")
+            raise UserError(_("font {name}: no such font is bundled", name=name))
         name = f"{BUNDLED / match[1]}{match[2]}"
     if Path(name).is_file():
         return [FontFile(Path(name))]
@@ -92,7 +97,13 @@ def _without_place(name: str) -> list[FontFile]:
         if not (index.isascii() and index.isdigit()):
             if set(index) & set("+:"):  # a place or another font comes after it
                 return []
-            raise UserError(f"font {name}: '{index}' after # is not the number of a font in the collection")
+            raise UserError(
+                _(
+                    "font {name}: '{index}' after # is not the number of a font in the collection",
+                    name=name,
+                    index=index,
+                )
+            )
         return [FontFile(Path(stem), int(index))]
     if "*" in name or "?" in name:
         found = sorted(glob.glob(name.replace("[", "[[]")))  # noqa: PTH207

@@ -9,6 +9,7 @@ import freetype
 from fontTools.ttLib import TTFont
 
 from utils.errors import UserError, abbreviate
+from utils.messages import _
 
 Variation = tuple[tuple[str, float], ...]  # axes and their values, in the order of the font; the others stand as ever
 SETTING = re.compile(r"([A-Za-z][A-Za-z0-9]{1,3})=(-?[0-9]+(?:\.[0-9]+)?)")
@@ -50,7 +51,7 @@ def find_variation(font: TTFont, text: str, spec: str) -> Variation:
     """
     axes, instances = {axis.tag: axis for axis in axes_of(font)}, instances_of(font)
     if not axes:
-        raise UserError(f"font {spec} is not variable: leave out :{text}")
+        raise UserError(_("font {spec} is not variable: leave out :{text}", spec=spec, text=text))
     known = {name.casefold(): place for name, place in instances.items()}
     if text.casefold() in known:
         found = known[text.casefold()]
@@ -58,13 +59,31 @@ def find_variation(font: TTFont, text: str, spec: str) -> Variation:
     settings = [SETTING.fullmatch(part.strip()) for part in text.split(",")]
     if None in settings:
         names = f" nor one of {abbreviate(', '.join(instances), 100)}" if instances else ""
-        raise UserError(f"font {spec}: '{text}' after the colon is not AXIS=VALUE{names}")
+        raise UserError(
+            _("font {spec}: '{text}' after the colon is not AXIS=VALUE{names}", spec=spec, text=text, names=names)
+        )
     wanted = {match[1]: float(match[2]) for match in settings if match}
     for tag, value in wanted.items():
         if tag not in axes:
-            raise UserError(f"font {spec} has no axis {tag}: it has {describe_axes(list(axes.values()))}")
+            raise UserError(
+                _(
+                    "font {spec} has no axis {tag}: it has {describe_axes}",
+                    spec=spec,
+                    tag=tag,
+                    describe_axes=describe_axes(list(axes.values())),
+                )
+            )
         if not axes[tag].least <= value <= axes[tag].greatest:
-            raise UserError(f"font {spec}: {tag} is from {axes[tag].least:g} to {axes[tag].greatest:g}, not {value:g}")
+            raise UserError(
+                _(
+                    "font {spec}: {tag} is from {least:g} to {greatest:g}, not {value:g}",
+                    spec=spec,
+                    tag=tag,
+                    least=axes[tag].least,
+                    greatest=axes[tag].greatest,
+                    value=value,
+                )
+            )
     return tuple((tag, wanted[tag]) for tag in axes if tag in wanted)
 
 

@@ -19,6 +19,7 @@ from scipy import ndimage
 from utils.errors import UserError
 from utils.glyphs.charset import codepoint_name
 from utils.glyphs.render import GlyphRenderer
+from utils.messages import _
 
 WIDTH, HEIGHT = 210.0, 297.0  # of A4
 MARGIN, MARK = 12.0, 12.0  # from the edge of the page to the marks, and the side of a mark
@@ -55,7 +56,7 @@ class PageForm:
 
     def __post_init__(self):
         if not 12 <= self.side <= 60:
-            raise UserError(f"--cell {self.side:g} is not from 12 to 60 millimetres")
+            raise UserError(_("--cell {side:g} is not from 12 to 60 millimetres", side=self.side))
 
     @property
     def columns(self) -> int:
@@ -90,9 +91,9 @@ class PageForm:
             characters = "".join(chr(int(point, 16)) for point in points.split("."))
             form = cls(float(side), characters, int(number))
         except (ValueError, OverflowError) as error:
-            raise UserError("has a code of something else") from error
+            raise UserError(_("has a code of something else")) from error
         if version != VERSION or len(characters) > form.columns * form.rows:
-            raise UserError("has a code of something else")
+            raise UserError(_("has a code of something else"))
         return form
 
 
@@ -144,7 +145,9 @@ def read_page(photo: np.ndarray) -> tuple[PageForm, Iterator[tuple[str, np.ndarr
     known = {int(n): corners[0] for n, corners in zip([] if numbers is None else numbers.ravel(), found, strict=True)}
     marks = [n for n in range(4) if n in known]
     if len(marks) < FEWEST_MARKS:
-        raise UserError(f"shows {len(marks)} of the four corner marks: photograph the whole page, flat and in focus")
+        raise UserError(
+            _("shows {count} of the four corner marks: photograph the whole page, flat and in focus", count=len(marks))
+        )
     seen = np.concatenate([known[n] for n in marks]).astype(np.float32)
     there = np.concatenate([_corners(*mark_places()[n], MARK) for n in marks]).astype(np.float32)
     scale = float(np.clip(_dots_in(seen, there), COARSEST, FINEST))
@@ -185,7 +188,7 @@ def opencv() -> Any:
         UserError: when it is not installed.
     """
     if not find_spec("cv2"):
-        raise UserError("pages need an extra: python -m pip install -r utils/requirements/scan.txt")
+        raise UserError(_("pages need an extra: python -m pip install -r utils/requirements/scan.txt"))
     return importlib.import_module("cv2")
 
 
@@ -226,7 +229,7 @@ def _read_code(page: np.ndarray, scale: float) -> str:
             text, *_ = detector.detectAndDecode(scaled)
             if text:
                 return text
-    raise UserError("has a code that can't be read: photograph it sharper, or in better light")
+    raise UserError(_("has a code that can't be read: photograph it sharper, or in better light"))
 
 
 def _corners(x: float, y: float, side: float) -> np.ndarray:

@@ -12,12 +12,13 @@ from utils.cli import as_given
 from utils.errors import UserError
 from utils.experiment import checkpoint
 from utils.experiment.config import Paths, read_config
+from utils.messages import _
 from utils.training.pretrained import ARCHITECTURE, Pretrained, read_pretrained
 
 NAME = "bundled:base"  # as --fine_tune has it
 FOLDER = Path(__file__).parent.parent / "base"
-STEP = 14008
-SHA256 = "9fbfd84ce35590781818204aa72fd3c55be06ca3ae3cdcf91f6415aac6c1feea"  # of its generator
+STEP = 20000
+SHA256 = "30b016256053e80332d9c19301fe0ec55a6c614e559133a271e52c4064318572"  # of its generator
 # What tells of a discriminator, which it has none of, and of the labels, of which a new run has others.
 OF_OTHERS = ("ndf", "d_blur", "embedding_num")
 FEW = 500  # characters up to which it is the better start on a GPU too; on a CPU it always is
@@ -37,9 +38,9 @@ def read_base() -> Pretrained:
     """
     path = checkpoint.part_path(FOLDER, STEP, checkpoint.EMA_GENERATOR)
     if not path.is_file():
-        raise UserError(f"{NAME} has no {path}: fetch the repository again")
+        raise UserError(_("{name} has no {path}: fetch the repository again", name=NAME, path=path))
     if hashlib.sha256(path.read_bytes()).hexdigest() != SHA256:
-        raise UserError(f"{path} is not the base that came with the program: fetch the repository again")
+        raise UserError(_("{path} is not the base that came with the program: fetch the repository again", path=path))
     found = read_pretrained(path)
     architecture = {name: value for name, value in found.architecture.items() if name not in OF_OTHERS}
     generator, shadow = as_float(found.generator), as_float(found.shadow)
@@ -66,16 +67,16 @@ def suits(given: Mapping[str, Any], characters: int, on_gpu: bool) -> tuple[bool
         return False, None
     reason = reason_against(given)
     if reason:
-        return False, f"training from nothing, not from the base: {reason}"
-    return True, "starting from the base, which knows many faces: --from_scratch trains from nothing instead"
+        return False, _("training from nothing, not from the base: {reason}", reason=reason)
+    return True, _("starting from the base, which knows many faces: --from_scratch trains from nothing instead")
 
 
 def reason_against(given: Mapping[str, Any]) -> str | None:
     """What in the flags that are given does not go with the base."""
     if given.get("from_scratch"):
-        return "--from_scratch asks for it"
+        return _("--from_scratch asks for it")
     if given.get("recipe"):
-        return f"--recipe {given['recipe']} is given"
+        return _("--recipe {recipe} is given", recipe=given["recipe"])
     config = read_config(Paths(FOLDER))
     model = config["model"] if config else {}  # without its files, reading it says so
     known = {name: model[name] for name in ARCHITECTURE if name in model and name not in OF_OTHERS}

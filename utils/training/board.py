@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 
 from utils.errors import UserError
+from utils.messages import _
 from utils.training.report import HEADINGS
 
 EVENTS = "events.out.tfevents.*"  # its files
@@ -18,7 +19,9 @@ def check_installed() -> None:
     """Raise UserError when TensorBoard is not installed."""
     if not find_spec("tensorboard"):
         extra = "utils/requirements/tensorboard.txt"
-        raise UserError(f"--tensorboard needs TensorBoard: python -m pip install -r {extra} (or --no-tensorboard)")
+        raise UserError(
+            _("--tensorboard needs TensorBoard: python -m pip install -r {extra} (or --no-tensorboard)", extra=extra)
+        )
 
 
 class Board:

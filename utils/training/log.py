@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from utils.errors import Failure
 from utils.experiment.tables import StepTable
+from utils.messages import _
 
 logger = logging.getLogger(__name__)
 
@@ -45,7 +46,14 @@ class LossLog:
         self._table = StepTable(path, step) if path is not None else None
         if step and existed and self._table is not None and self._table.kept < step:
             kept = self._table.kept
-            logger.info(f"{path} has {kept} of {step} steps: the others are damaged or were never written")
+            logger.info(
+                _(
+                    "{path} has {kept} of {step} steps: the others are damaged or were never written",
+                    path=path,
+                    kept=kept,
+                    step=step,
+                )
+            )
 
     def add(self, step: int, epoch: float, lr: float, losses: Mapping[str, Tensor]) -> None:
         """Remember the losses of a step; nothing is read from the device."""
@@ -111,7 +119,16 @@ class Progress:
             return
         rate = (self._done - self._first) / max(time.monotonic() - self._start, 1e-9)
         left = tqdm.format_interval((self._total - self._done) / rate) if rate and self._total else "?"
-        logger.info(f"step {step}/{total_steps or '?'} {text} {rate:.1f} img/s {left} left")
+        logger.info(
+            _(
+                "step {step}/{total} {text} {rate:.1f} img/s {left} left",
+                step=step,
+                total=total_steps or "?",
+                text=text,
+                rate=rate,
+                left=left,
+            )
+        )
 
     def __enter__(self) -> "Progress":
         return self

@@ -9,6 +9,7 @@ import torch
 from model import Zi2ZiModel
 from model.deform import GRID
 from utils.errors import UserError, is_out_of_memory
+from utils.messages import _
 
 logger = logging.getLogger(__name__)
 
@@ -31,14 +32,20 @@ def cut_steps(model: Zi2ZiModel, batch_size: int, processes: int, cut: int) -> N
         UserError: when not even one pair fits.
     """
     if cut > batch_size // processes:
-        raise UserError("a step on one pair does not fit into the memory of this GPU: lower --image_size or --ngf")
+        raise UserError(_("a step on one pair does not fit into the memory of this GPU: lower --image_size or --ngf"))
     if cut == 1:
         return
     accum_steps = model.config.accum_steps * cut
     model.set_accum_steps(accum_steps)
     logger.info(
-        f"a step on {batch_size} pairs does not fit into the memory of this GPU: each is cut in {cut}, "
-        f"as --batch_size {batch_size // cut} --accum_steps {accum_steps} would"
+        _(
+            "a step on {batch_size} pairs does not fit into the memory of this GPU: each is cut in {cut}, as "
+            "--batch_size {part} --accum_steps {accum_steps} would",
+            batch_size=batch_size,
+            cut=cut,
+            part=batch_size // cut,
+            accum_steps=accum_steps,
+        )
     )
 
 

@@ -11,6 +11,7 @@ from utils.data.loader import MOST_WARPED
 from utils.errors import UserError
 from utils.experiment.calibration import check_fixed
 from utils.experiment.config import Paths
+from utils.messages import _
 from utils.training.flags import DEFAULTS, OF_GENERATOR, RECIPES, TrainOptions
 from utils.training.recorded import LENGTHS, OF_MACHINE, chosen_by_machine, recorded, replaced_lengths
 
@@ -54,10 +55,15 @@ def with_implied(given: Given) -> dict[str, Any]:
     given = dict(given)
     if given.get("checkpoint_only_last"):
         if given.get("keep_checkpoints", 1) != 1:
-            raise UserError(f"--checkpoint_only_last contradicts --keep_checkpoints {given['keep_checkpoints']}")
+            raise UserError(
+                _(
+                    "--checkpoint_only_last contradicts --keep_checkpoints {keep_checkpoints}",
+                    keep_checkpoints=given["keep_checkpoints"],
+                )
+            )
         given["keep_checkpoints"] = 1
     if given.get("checkpoint_minutes") and "checkpoint_steps" in given:
-        raise UserError("--checkpoint_minutes and --checkpoint_steps contradict each other: give one")
+        raise UserError(_("--checkpoint_minutes and --checkpoint_steps contradict each other: give one"))
     if "checkpoint_steps" in given:
         given.setdefault("checkpoint_minutes", 0.0)  # a choice of the user's, which outlives this run
     return given
@@ -146,14 +152,19 @@ def check_ranges(options: TrainOptions) -> None:
     """
     for name in ("split_ratio", "val_ratio"):
         if not 0 <= getattr(options, name) <= 0.9:
-            raise UserError(f"--{name} {getattr(options, name)} is not in 0 to 0.9")
+            raise UserError(_("--{name} {value} is not in 0 to 0.9", name=name, value=getattr(options, name)))
     if options.max_minutes is not None and not 0 < options.max_minutes < math.inf:
-        raise UserError(f"--max_minutes {options.max_minutes} is not above 0")
+        raise UserError(_("--max_minutes {max_minutes} is not above 0", max_minutes=options.max_minutes))
     if not 0 <= options.warp <= MOST_WARPED:
-        raise UserError(f"--warp {options.warp} is not in 0 to {MOST_WARPED:g}")
+        raise UserError(_("--warp {warp} is not in 0 to {most_warped:g}", warp=options.warp, most_warped=MOST_WARPED))
     check_fixed(options.weight_bias, options.sharpness)
     if not 0 <= options.checkpoint_minutes < math.inf:
-        raise UserError(f"--checkpoint_minutes {options.checkpoint_minutes} is not a number of 0 or more")
+        raise UserError(
+            _(
+                "--checkpoint_minutes {checkpoint_minutes} is not a number of 0 or more",
+                checkpoint_minutes=options.checkpoint_minutes,
+            )
+        )
 
 
 def choose_data(given: Given, paths: Paths, pretrained: bool) -> dict[str, Any]:
@@ -166,16 +177,16 @@ def choose_data(given: Given, paths: Paths, pretrained: bool) -> dict[str, Any]:
     """
     source, targets = "src_font" in given, "dst_font" in given or "dst_imgs" in given
     if given.get("data_dir") and (given.get("src_font") or targets):
-        raise UserError("--data_dir holds sources and targets: leave out --src_font, --dst_font and --dst_imgs")
+        raise UserError(_("--data_dir holds sources and targets: leave out --src_font, --dst_font and --dst_imgs"))
     if targets != source:
-        raise UserError("--src_font and --dst_font (or --dst_imgs) go together: a source font and what to learn")
+        raise UserError(_("--src_font and --dst_font (or --dst_imgs) go together: a source font and what to learn"))
     if targets:
         return {}
     data_dir = given.get("data_dir") or (str(paths.data) if paths.data.is_dir() and any(paths.data.iterdir()) else None)
     if data_dir and given.get("charset"):
-        raise UserError(f"--charset needs fonts: the pictures of {data_dir} have no names")
+        raise UserError(_("--charset needs fonts: the pictures of {data_dir} have no names", data_dir=data_dir))
     if not data_dir and pretrained:
-        raise UserError("which data should the weights be trained on? give --src_font and --dst_font, or --data_dir")
+        raise UserError(_("which data should the weights be trained on? give --src_font and --dst_font, or --data_dir"))
     return {"data_dir": data_dir} if data_dir else BUNDLED_FONTS
 
 
@@ -231,5 +242,5 @@ def with_labels(choice: Choice, count: int) -> Choice:
     if room is None:
         return Choice(replace(choice.options, embedding_num=count), {**choice.origins, "embedding_num": "data"})
     if room < count:
-        raise UserError(f"--embedding_num {room} has no room for {count} labels")
+        raise UserError(_("--embedding_num {room} has no room for {count} labels", room=room, count=count))
     return choice

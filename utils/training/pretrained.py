@@ -14,6 +14,7 @@ from utils.errors import UserError
 from utils.experiment import checkpoint, pth
 from utils.experiment.config import Paths, read_config
 from utils.experiment.weights import KIND_OF, MOST_LOOKS, Weights, find_weights, foreign_config, weights_folder
+from utils.messages import _
 from utils.training.recorded import BEFORE, recorded
 
 logger = logging.getLogger(__name__)
@@ -57,10 +58,19 @@ class Pretrained:
             row = by_content if by_content is not None else self.labels.index(name) if name in self.labels else None
             rows.append(row)
             if row is None:
-                logger.info(f"label {label} {name} is new")
+                logger.info(_("label {label} {name} is new", label=label, name=name))
                 continue
             changed = ", whose content was another" if by_content is None and digest and self.digests else ""
-            logger.info(f"label {label} {name} is known: it starts from label {row} {self.labels[row]}{changed}")
+            logger.info(
+                _(
+                    "label {label} {name} is known: it starts from label {row} {label2}{changed}",
+                    label=label,
+                    name=name,
+                    row=row,
+                    label2=self.labels[row],
+                    changed=changed,
+                )
+            )
         new = tuple(label for label, row in enumerate(rows) if row is None)
         rows += [None] * (embedding_num - len(rows))
 
@@ -127,7 +137,7 @@ def read_pretrained(
     elif path.is_dir():
         config, weights, (discriminator, average) = _read_folder(path, resume, kind)
     else:
-        raise UserError(f"{path}: no such experiment, folder or generator file")
+        raise UserError(_("{path}: no such experiment, folder or generator file", path=path))
     if config is None:
         config = foreign_config(weights, image_size)
     architecture = {**BEFORE, **config["model"]}  # older experiments don't say all of it
@@ -154,7 +164,7 @@ def _read_file(path: Path) -> Read:
     match = checkpoint.FILE_NAME.fullmatch(path.name)
     if not match or match[2] not in KIND_OF:
         example = checkpoint.part_path(Path(), 1000, checkpoint.EMA_GENERATOR)
-        raise UserError(f"{path} is not named as a generator, such as {example}")
+        raise UserError(_("{path} is not named as a generator, such as {example}", path=path, example=example))
     root = path.parent.parent if path.parent.name == "checkpoint" else path.parent
     step = checkpoint.unnumbered_step(path.parent) if match[1] == checkpoint.LATEST else int(match[1])
     weights = Weights(step, KIND_OF[match[2]], path, pth.read_weights(path))
@@ -169,7 +179,7 @@ def _read_folder(path: Path, resume: str, kind: str) -> Read:
         if weights.path.is_file():
             return config, weights, companions
         # A training has taken this step away while it was read.
-    raise UserError(f"{path} changes faster than it can be read")
+    raise UserError(_("{path} changes faster than it can be read", path=path))
 
 
 def _check_labels(state: dict[str, torch.Tensor], count: int, path: Path) -> None:
@@ -179,6 +189,14 @@ def _check_labels(state: dict[str, torch.Tensor], count: int, path: Path) -> Non
             continue
         rows = tuple(state[key].shape[:1])
         if rows != (count,):
-            raise UserError(f"{key} beside {path} is for {sum(rows)} labels, not for {count}")
+            raise UserError(
+                _(
+                    "{key} beside {path} is for {count} labels, not for {total}",
+                    key=key,
+                    path=path,
+                    count=sum(rows),
+                    total=count,
+                )
+            )
         if not state[key].is_floating_point():
-            raise UserError(f"{key} beside {path} holds integers, not weights")
+            raise UserError(_("{key} beside {path} holds integers, not weights", key=key, path=path))

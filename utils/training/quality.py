@@ -16,6 +16,7 @@ from utils.experiment import checkpoint, pth
 from utils.experiment.config import Paths
 from utils.experiment.tables import StepTable, best_step, read_quality, stale
 from utils.images import to_grey
+from utils.messages import _
 from utils.sample import draw
 from utils.training.calibration import Calibrator
 from utils.training.report import write_report
@@ -136,7 +137,13 @@ class Scorer:
         """Say once when nothing has got better for long."""
         if self._stale == (early_stop or STALE):
             best = best_step(self.rows, self.rows)
-            logger.info(f"no improvement on the validation characters since step {best}, in {self._stale} scores")
+            logger.info(
+                _(
+                    "no improvement on the validation characters since step {best}, in {stale} scores",
+                    best=best,
+                    stale=self._stale,
+                )
+            )
 
     def write_report(self, step: int) -> None:
         """Score the held-out characters at the end, with the newest weights and with the best, and write report.md."""

@@ -5,6 +5,7 @@ from typing import Any
 
 from utils.cli import Kept, as_given
 from utils.errors import UserError, abbreviate
+from utils.messages import _
 from utils.training.flags import FLAGS, TrainOptions
 
 # What an experiment was trained with whose config.json does not say it: it is older than the flag.
@@ -53,7 +54,14 @@ def check_recorded(training: Mapping[str, Any], where: str) -> None:
     for name, flag in FLAGS.items():
         value = training.get(name)
         if value is not None and not flag.accepts(value):
-            raise UserError(f"{where} is damaged: training.{name} is {abbreviate(repr(value), 60)}")
+            raise UserError(
+                _(
+                    "{where} is damaged: training.{name} is {value}",
+                    where=where,
+                    name=name,
+                    value=abbreviate(repr(value), 60),
+                )
+            )
 
 
 def recorded(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -84,8 +92,13 @@ def changes_on_resume(given: Mapping[str, Any], options: TrainOptions, config: M
     for name in changed:
         if FLAGS[name].kept is Kept.FIXED:
             raise UserError(
-                f"{as_given(name, given[name])} contradicts the checkpoint, whose {name} is {saved.get(name)}: "
-                f"leave the flag out, or start another experiment"
+                _(
+                    "{given} contradicts the checkpoint, whose {name} is {get}: leave the flag out, or start another "
+                    "experiment",
+                    given=as_given(name, given[name]),
+                    name=name,
+                    get=saved.get(name),
+                )
             )
     lengths = " ".join(as_given(name, given[name]) for name in LENGTHS if name in given)
     lines = [f"{lengths} replaces {as_given(name, saved[name])}" for name in replaced_lengths(given, saved)]

@@ -15,6 +15,7 @@ from model.deform import GRID, deformed
 from utils.data.pairs import Pair, PairData
 from utils.errors import UserError
 from utils.images import to_float, to_grey
+from utils.messages import _
 
 SIDE = 64  # pixels of a side of the glyphs that are compared
 PASSES = ((4.0, 2), (2.0, 2), (1.25, 1), (0.75, 1))  # standard deviation of the blur, pixels taken together thereafter
@@ -37,7 +38,9 @@ def register_pairs(
         try:
             source, target = data.render_pairs(pairs[start : start + AT_ONCE], image_size)
         except OSError as error:
-            raise UserError(f"the data can't be read any more: {error.filename}: {error.strerror}") from error
+            raise UserError(
+                _("the data can't be read any more: {file}: {reason}", file=error.filename, reason=error.strerror)
+            ) from error
         yield register(*(torch.from_numpy(to_grey(glyphs)).to(device) for glyphs in (source, target))).cpu().numpy()
 
 

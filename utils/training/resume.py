@@ -13,6 +13,7 @@ from utils.experiment.config import Paths, read_config
 from utils.experiment.tables import find_best
 from utils.experiment.weights import foreign_steps, weights_folder
 from utils.files import remove_stray, write_whole
+from utils.messages import _
 from utils.training import base
 from utils.training.board import EVENTS
 from utils.training.flags import FLAGS
@@ -46,7 +47,9 @@ def find_origin(given: Mapping[str, Any], paths: Paths) -> Origin:
     steps = find_resume_steps(resume, bool(given.get("overwrite")), paths)
     config = read_config(paths) if steps else None
     if steps and config is None:
-        raise UserError(f"{paths.config} is gone: without it the checkpoints beside it can't be resumed")
+        raise UserError(
+            _("{config} is gone: without it the checkpoints beside it can't be resumed", config=paths.config)
+        )
     pretrained = None if steps else find_pretrained(given, resume, paths)
     if pretrained and not given.get("fine_tune"):
         config = read_config(paths)  # of a run from these weights that ended before its first checkpoint
@@ -76,7 +79,12 @@ def begun_before(given: Mapping[str, Any], paths: Paths) -> dict[str, Any]:
     if "lr" in given and values.get("lr_D") == values.get("lr"):  # it was left out, so it goes where --lr goes
         values.pop("lr_D", None)
     kept = [name for name, flag in FLAGS.items() if flag.kept is not Kept.NOT]
-    logger.info(f"the run in {paths.root} ended before its first checkpoint: it begins again, as config.json has it")
+    logger.info(
+        _(
+            "the run in {root} ended before its first checkpoint: it begins again, as config.json has it",
+            root=paths.root,
+        )
+    )
     return {name: values[name] for name in kept if values.get(name) is not None}
 
 
@@ -97,11 +105,15 @@ def find_resume_steps(resume: str | None, overwrite: bool, paths: Paths) -> list
     if resume is None:
         if steps and not overwrite:
             raise UserError(
-                f"{paths.root} has a checkpoint at step {steps[-1]}: --resume latest continues, --overwrite starts over"
+                _(
+                    "{root} has a checkpoint at step {step}: --resume latest continues, --overwrite starts over",
+                    root=paths.root,
+                    step=steps[-1],
+                )
             )
         return []
     if overwrite:
-        raise UserError("--resume and --overwrite contradict each other")
+        raise UserError(_("--resume and --overwrite contradict each other"))
     if foreign_steps(paths):
         return []
     if resume == "latest":
@@ -110,11 +122,23 @@ def find_resume_steps(resume: str | None, overwrite: bool, paths: Paths) -> list
     if step not in steps and step in checkpoint.drawable_steps(paths.checkpoint):
         path = checkpoint.drawable_path(paths.checkpoint, step)
         raise UserError(
-            f"of step {step} only weights are left: training can resume from {steps or 'no step'}; "
-            f"--fine_tune {path} starts a new one from them"
+            _(
+                "of step {step} only weights are left: training can resume from {steps}; --fine_tune {path} starts a "
+                "new one from them",
+                step=step,
+                steps=steps or "no step",
+                path=path,
+            )
         )
     if step not in steps:
-        raise UserError(f"{paths.checkpoint} has no complete step {step}, only {steps or 'none'}")
+        raise UserError(
+            _(
+                "{checkpoint} has no complete step {step}, only {steps}",
+                checkpoint=paths.checkpoint,
+                step=step,
+                steps=steps or "none",
+            )
+        )
     return [step]
 
 
@@ -126,16 +150,21 @@ def find_pretrained(given: Mapping[str, Any], resume: str | None, paths: Paths) 
     """
     fine_tune = given.get("fine_tune")
     if fine_tune == "":
-        raise UserError("--fine_tune is empty: name an experiment, or a generator file")
+        raise UserError(_("--fine_tune is empty: name an experiment, or a generator file"))
     foreign = foreign_steps(paths)
     if foreign and resume is None and not given.get("overwrite"):
         raise UserError(
-            f"{paths.root} has weights of step {foreign[-1]}: --resume {foreign[-1]} continues from them, "
-            "--overwrite starts over"
+            _(
+                "{root} has weights of step {step}: --resume {step} continues from them, --overwrite starts over",
+                root=paths.root,
+                step=foreign[-1],
+            )
         )
     if resume and foreign:
         if fine_tune:
-            raise UserError(f"--resume and --fine_tune contradict each other: {paths.root} has weights of its own")
+            raise UserError(
+                _("--resume and --fine_tune contradict each other: {root} has weights of its own", root=paths.root)
+            )
         found = read_foreign(paths, resume, foreign, given.get("image_size"))
     elif fine_tune == base.NAME:
         found = base.read_base()
@@ -143,14 +172,21 @@ def find_pretrained(given: Mapping[str, Any], resume: str | None, paths: Paths) 
         found = read_pretrained(Path(fine_tune), image_size=given.get("image_size"))
     elif given.get("freeze_encoder"):
         raise UserError(
-            "--freeze_encoder freezes what was trained before: give --fine_tune PATH (or bundled:base), or --resume"
+            _("--freeze_encoder freezes what was trained before: give --fine_tune PATH (or bundled:base), or --resume")
         )
     else:
         return None
     for name, value in found.architecture.items():
         if given.get(name, value) != value and not (fine_tune and name == "embedding_num"):
             flag = as_given(name, given[name])
-            raise UserError(f"{flag} contradicts {found.path}, which has {value}: leave the flag out")
+            raise UserError(
+                _(
+                    "{flag} contradicts {path}, which has {value}: leave the flag out",
+                    flag=flag,
+                    path=found.path,
+                    value=value,
+                )
+            )
     return found
 
 
@@ -165,7 +201,13 @@ def read_foreign(paths: Paths, resume: str, steps: list[int], image_size: int | 
     found = read_pretrained(paths.root, resume, kind, image_size)
     later = [step for step in steps if step > found.step]
     if later and folder == paths.checkpoint:
-        raise UserError(f"{folder} has later weights, of step {later[0]}, that would be overwritten: move them away")
+        raise UserError(
+            _(
+                "{folder} has later weights, of step {step}, that would be overwritten: move them away",
+                folder=folder,
+                step=later[0],
+            )
+        )
     return found
 
 
@@ -182,7 +224,9 @@ def set_aside_later(paths: Paths, step: int) -> None:
             write_whole(folder / f"{table.stem}_to_{steps[-1]}.csv", table.read_bytes())
     checkpoint.set_aside(later, folder)
     numbers = ", ".join(f"step {number}" for number in steps)
-    logger.info(f"what is later than step {step} is now in {folder}: {numbers}")
+    logger.info(
+        _("what is later than step {step} is now in {folder}: {numbers}", step=step, folder=folder, numbers=numbers)
+    )
 
 
 def clean(paths: Paths) -> None:

@@ -24,6 +24,7 @@ from utils.experiment.marks import LEAVE_OUT, REDRAW, marked, read_marks
 from utils.files import locked, write_json
 from utils.glyphs.charset import read_charset
 from utils.images import grid_maker
+from utils.messages import _
 from utils.training import base
 from utils.training.board import check_installed
 from utils.training.flags import DEFAULTS, TrainOptions
@@ -72,7 +73,14 @@ def dry_run(given: Mapping[str, Any]) -> int:
         logger.info(line)
     trained, validation = plan.data.split_validation(plan.options.val_ratio, plan.options.random_seed)
     held_out = len(plan.data.held_out_pairs)
-    logger.info(f"{len(trained)} pairs to train on, {len(validation)} for validation, {held_out} held out")
+    logger.info(
+        _(
+            "{count} pairs to train on, {total} for validation, {held_out} held out",
+            count=len(trained),
+            total=len(validation),
+            held_out=held_out,
+        )
+    )
     return 0
 
 
@@ -107,7 +115,13 @@ def make_plan(given: Mapping[str, Any], paths: Paths, device: torch.device, proc
     choice = resolve(config=origin.config, architecture=origin.architecture)
     options = choice.options
     if options.batch_size % processes:
-        raise UserError(f"--batch_size {options.batch_size} is shared by {processes} processes: make it a multiple")
+        raise UserError(
+            _(
+                "--batch_size {batch_size} is shared by {processes} processes: make it a multiple",
+                batch_size=options.batch_size,
+                processes=processes,
+            )
+        )
     check_ways(device, options.amp, options.compile)
     if options.tensorboard:
         check_installed()
@@ -135,7 +149,9 @@ def starts_from_base(given: Mapping[str, Any], origin: Origin, choice: Choice, c
     """Whether a new run starts from the base: because it is asked to, or because nothing is said and that is best."""
     if given.get("fine_tune") is not None:
         if given.get("from_scratch"):
-            raise UserError(f"--from_scratch and --fine_tune {given['fine_tune']} contradict each other")
+            raise UserError(
+                _("--from_scratch and --fine_tune {fine_tune} contradict each other", fine_tune=given["fine_tune"])
+            )
         return given["fine_tune"] == base.NAME
     if origin.pretrained or choice.options.data_dir or is_bundled(choice.options):
         return False
@@ -152,7 +168,7 @@ def open_data(options: TrainOptions, earlier: Earlier | None) -> PairData:
     """
     if options.data_dir:
         if options.exclude_characters:
-            raise UserError("--exclude_characters needs fonts, or drawings with names: pairs have none")
+            raise UserError(_("--exclude_characters needs fonts, or drawings with names: pairs have none"))
         where, seed = Path(options.data_dir), options.random_seed
         records = RecordData.open(where, options.input_nc, options.split_ratio, seed)
         log_lines(records.summary())
@@ -160,7 +176,13 @@ def open_data(options: TrainOptions, earlier: Earlier | None) -> PairData:
     ratio, seed = options.split_ratio, options.random_seed
     excluded = characters_of(options.exclude_characters) if options.exclude_characters else ""
     if excluded:
-        logger.info(f"--exclude_characters: {len(excluded)} characters are not learned: {abbreviate(excluded)}")
+        logger.info(
+            _(
+                "--exclude_characters: {count} characters are not learned: {excluded}",
+                count=len(excluded),
+                excluded=abbreviate(excluded),
+            )
+        )
     split = Split(ratio, seed, options.val_ratio, earlier, options.all_sources, options.generated, excluded)
     targets = options.dst_font or [], options.dst_imgs or []
     data = FontData.from_fonts(options.src_font or "", *targets, options.charset, split)
@@ -278,7 +300,12 @@ def say_validation(plan: Plan) -> None:
     """Say how many characters choose the best checkpoint."""
     count = len(plan.data.validation_keys(plan.options.val_ratio, plan.options.random_seed))
     if count:
-        logger.info(f"{count} of these are for validation: they choose the best checkpoint, and are not trained on")
+        logger.info(
+            _(
+                "{count} of these are for validation: they choose the best checkpoint, and are not trained on",
+                count=count,
+            )
+        )
 
 
 def begin_in_known_styles(trainer: Trainer, pretrained: Pretrained) -> None:
@@ -289,7 +316,14 @@ def begin_in_known_styles(trainer: Trainer, pretrained: Pretrained) -> None:
     found = take_likest(trainer.model, known.styles, pretrained.new, trainer.pairs.data, trainer.pairs.pairs)
     for label, row in found.items():
         what = f"label {label} {pretrained.labels[label]}"
-        logger.info(f"{what} begins in the style of label {row} {known.labels[row]}, which is most like it")
+        logger.info(
+            _(
+                "{what} begins in the style of label {row} {label}, which is most like it",
+                what=what,
+                row=row,
+                label=known.labels[row],
+            )
+        )
 
 
 def go_on(trainer: Trainer, plan: Plan, parts: dict[str, dict[str, Any]], asked: bool) -> None:
@@ -301,14 +335,14 @@ def go_on(trainer: Trainer, plan: Plan, parts: dict[str, dict[str, Any]], asked:
     pretrained, options = plan.pretrained, plan.options
     known = checkpoint.DISCRIMINATOR in parts or (pretrained is not None and pretrained.discriminator is not None)
     if options.Ladv_penalty and (parts or pretrained) and not known:
-        logger.info("there is no trained discriminator: it starts untrained")
+        logger.info(_("there is no trained discriminator: it starts untrained"))
     if pretrained:
         trainer.start_from(pretrained, step=0 if options.fine_tune else pretrained.step)
         begin_in_known_styles(trainer, pretrained)
         where = f"from the weights alone of {pretrained.path}, with a fresh optimizer"
-        logger.info(f"starting at step {trainer.step} {where}")
+        logger.info(_("starting at step {step} {where}", step=trainer.step, where=where))
     elif parts:
         trainer.load(parts, parts[checkpoint.STATE]["step"])
-        logger.info(f"resuming from step {trainer.step}")
+        logger.info(_("resuming from step {step}", step=trainer.step))
     elif asked:
-        logger.info(f"nothing to resume in {plan.paths.root}: starting at step 0")
+        logger.info(_("nothing to resume in {root}: starting at step 0", root=plan.paths.root))

@@ -12,6 +12,7 @@ from model import Zi2ZiModel
 from utils.errors import UserError
 from utils.experiment import checkpoint, pth
 from utils.experiment.calibration import from_table
+from utils.messages import _
 
 # The parts of a checkpoint that are weights alone, and their names in the state of a model.
 WEIGHTS = {checkpoint.GENERATOR: "netG", checkpoint.DISCRIMINATOR: "netD", checkpoint.EMA_GENERATOR: "shadow"}
@@ -62,8 +63,14 @@ def check_disk(model: Zi2ZiModel, folder: Path, keep: int, with_best: bool) -> N
     free = shutil.disk_usage(folder.parent).free
     if free < needed:
         raise UserError(
-            f"{folder.parent} has {free / 1e9:.1f} GB free, but {keep} checkpoints and the next one need "
-            f"{needed / 1e9:.1f} GB: free some space or lower --keep_checkpoints"
+            _(
+                "{parent} has {free:.1f} GB free, but {keep} checkpoints and the next one need {needed:.1f} GB: free "
+                "some space or lower --keep_checkpoints",
+                parent=folder.parent,
+                free=free / 1000000000.0,
+                keep=keep,
+                needed=needed / 1000000000.0,
+            )
         )
 
 
@@ -83,19 +90,25 @@ def check_parts(model: Zi2ZiModel, parts: Mapping[str, Mapping[str, Any]], folde
             pth.check_fit(net, parts[part], checkpoint.part_path(folder, step, part))
     state, path = parts[checkpoint.STATE], checkpoint.part_path(folder, step, checkpoint.STATE)
     if state.get("step") != step:
-        raise UserError(f"checkpoint {path} is not of step {step}")
+        raise UserError(_("checkpoint {path} is not of step {step}", path=path, step=step))
     for name in ("images_seen", "ema_num_updates"):
         if type(state.get(name)) is not int or state[name] < 0:
-            raise UserError(f"checkpoint {path} has no {name}")
+            raise UserError(_("checkpoint {path} has no {name}", path=path, name=name))
     if (state["ema_num_updates"] > 0) != (checkpoint.EMA_GENERATOR in parts):
-        raise UserError(f"checkpoint {path} and the EMA weights of its step do not belong together")
+        raise UserError(_("checkpoint {path} and the EMA weights of its step do not belong together", path=path))
     for name in ("optimizer_G", "optimizer_D"):
         if not optimizer_fits(state.get(name), getattr(model, name)):
-            raise UserError(f"checkpoint {path} does not fit: its {name} is of other weights, or of another optimizer")
+            raise UserError(
+                _(
+                    "checkpoint {path} does not fit: its {name} is of other weights, or of another optimizer",
+                    path=path,
+                    name=name,
+                )
+            )
     if state["optimizer_D"]["state"] and checkpoint.DISCRIMINATOR not in parts:
-        raise UserError(f"checkpoint {path} has a trained discriminator's optimizer, but no discriminator")
+        raise UserError(_("checkpoint {path} has a trained discriminator's optimizer, but no discriminator", path=path))
     if not scaler_fits(state.get("scaler", {})):
-        raise UserError(f"checkpoint {path} has no state of a gradient scaler")
+        raise UserError(_("checkpoint {path} has no state of a gradient scaler", path=path))
 
 
 def moment_names(optimizer: torch.optim.Optimizer, number: int) -> tuple[str, ...]:

@@ -18,6 +18,7 @@ from utils.errors import UserError
 from utils.experiment import checkpoint, pth
 from utils.experiment.config import Paths
 from utils.images import save_sheet, to_float
+from utils.messages import _
 from utils.training.board import Board
 from utils.training.calibration import Calibrator, pairs_to_look_at
 from utils.training.flags import TrainOptions
@@ -101,7 +102,7 @@ class Trainer:
         """Train to the end; returns the exit code. The first SIGINT or SIGTERM saves a checkpoint and leaves."""
         total = self.total_steps()
         if total is not None and self.step >= total:
-            logger.info(f"step {self.step}: this run is finished: {self.end_line()}")
+            logger.info(_("step {step}: this run is finished: {reason}", step=self.step, reason=self.end_line()))
             return 0
         with contextlib.ExitStack() as stack:
             signals = stack.enter_context(StopSignals())  # first: whoever sees this run's log can stop it
@@ -135,7 +136,14 @@ class Trainer:
                     total = self._fix_max_steps(remaining)
                     progress.set_total(self._images_at(total))
             by_length = f" ({self.end_line()})" if end is End.LENGTH else ""
-            logger.info(f"step {self.step}: saved in {self.paths.checkpoint}{by_length}")
+            logger.info(
+                _(
+                    "step {step}: saved in {checkpoint}{by_length}",
+                    step=self.step,
+                    checkpoint=self.paths.checkpoint,
+                    by_length=by_length,
+                )
+            )
             if end is not End.SIGNAL and self.ranks.is_main:
                 self.scorer.write_report(self.step)
         return 128 + signals.received if end is End.SIGNAL else 0
@@ -148,7 +156,7 @@ class Trainer:
         if not self.ranks.most(int(enough)):
             return False
         stopped = f"this run has stopped by --early_stop {self.options.early_stop}"
-        logger.info(f"step {self.step}: {stopped}; --early_stop 0 continues")
+        logger.info(_("step {step}: {stopped}; --early_stop 0 continues", step=self.step, stopped=stopped))
         return True
 
     def _register(self, signals: StopSignals) -> bool:
@@ -161,7 +169,7 @@ class Trainer:
             device = torch.device("cpu")
         chosen = evenly(range(len(self.pairs)), MOST_ALIGNED)
         of_all = f" of {len(self.pairs)}" if len(chosen) < len(self.pairs) else ""
-        logger.info(f"aligning the strokes of {len(chosen)}{of_all} pairs")
+        logger.info(_("aligning the strokes of {count}{of_all} pairs", count=len(chosen), of_all=of_all))
         pairs, found = [self.pairs.pairs[index] for index in chosen], []
         with Progress(len(pairs), 0, "aligning") as progress:
             for some in register_pairs(self.pairs.data, pairs, self.options.image_size, device):
@@ -170,14 +178,17 @@ class Trainer:
                 if signals.received:
                     break
         if self.ranks.most(signals.received):
-            logger.info("stopped before the first step of this run: nothing is new")
+            logger.info(_("stopped before the first step of this run: nothing is new"))
             return False
         aligned = np.concatenate(found)
         self.pairs.deformations = np.full((len(self.pairs), *aligned.shape[1:]), np.nan, np.float32)
         self.pairs.deformations[chosen] = aligned
         pixels = np.linalg.norm(aligned, axis=1).mean() / 2 * self.options.image_size
         logger.info(
-            f"the strokes to learn lie {pixels:.1f} pixels from the source's, on average: that is learned first"
+            _(
+                "the strokes to learn lie {pixels:.1f} pixels from the source's, on average: that is learned first",
+                pixels=pixels,
+            )
         )
         return True
 
@@ -234,7 +245,7 @@ class Trainer:
         end = None
         if number:
             signals.received = number  # by whichever process
-            logger.info("stopping: saving a checkpoint first; another signal stops at once")
+            logger.info(_("stopping: saving a checkpoint first; another signal stops at once"))
             end = End.SIGNAL
         elif due & Due.ENOUGH:
             end = End.ENOUGH
@@ -321,7 +332,7 @@ class Trainer:
         self.step, self.images_seen = step, state["images_seen"]
         if "random_state" in state and self.options.dropout:
             logger.info(
-                "an earlier version wrote this checkpoint: other units drop out from here on than it would choose"
+                _("an earlier version wrote this checkpoint: other units drop out from here on than it would choose")
             )
 
     def start_from(self, pretrained: Pretrained, step: int) -> None:

@@ -1,0 +1,44 @@
+"""Messages in the user's language: English, or one of the tables in languages/.
+
+A message is written `_("step {step} is not there", step=step)`. No code reads one, no file holds one, and what a
+table lacks stays English.
+"""
+
+import functools
+import json
+import locale
+import os
+import sys
+from pathlib import Path
+
+LANGUAGES = Path(__file__).parent / "languages"  # LANGUAGE.json: the messages in it, by their English
+VARIABLES = ("ZI2ZI_LANG", "LC_ALL", "LC_MESSAGES", "LANG")  # the first that is set counts
+# What a locale's name begins with, and the table for it.
+NAMES = {"zh_tw": "zh_TW", "zh_hk": "zh_TW", "zh_mo": "zh_TW", "zh_hant": "zh_TW"}
+
+
+def _(text: str, **values: object) -> str:
+    """A message in the user's language, with the values of its placeholders, as `str.format` has them."""
+    found = _table(language()).get(text, text)
+    return found.format(**values) if values else found
+
+
+def language() -> str:
+    """The language of the messages: `en`, or the name of a table."""
+    name = next((os.environ[variable] for variable in VARIABLES if os.environ.get(variable)), "") or _of_windows()
+    name = name.replace("-", "_").lower()
+    return next((table for prefix, table in NAMES.items() if name.startswith(prefix)), "en")
+
+
+def _of_windows() -> str:
+    """The name of the language that Windows speaks; empty elsewhere."""
+    if sys.platform != "win32":
+        return ""
+    import ctypes
+
+    return locale.windows_locale.get(ctypes.windll.kernel32.GetUserDefaultUILanguage(), "")
+
+
+@functools.cache
+def _table(name: str) -> dict[str, str]:
+    return {} if name == "en" else json.loads((LANGUAGES / f"{name}.json").read_text(encoding="utf-8"))
