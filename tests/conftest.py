@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # also of the processes that are started: tests run side by side
+os.environ["ZI2ZI_LANG"] = "en"  # whoever runs them
 
 import pytest
 import torch

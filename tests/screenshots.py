@@ -1,6 +1,7 @@
-"""Make the README's pictures of the pages, of an experiment that has both.
+"""Make the README's pictures of the pages, of an experiment that has both, and of the app, whose last project it shows.
 
 python -m tests.screenshots --experiment_dir experiments/run1 --out .assets
+python -m tests.screenshots --app_dir experiments/app --out .assets
 """
 
 import argparse
@@ -10,7 +11,9 @@ from pathlib import Path
 
 from PIL import Image
 
+from tests.helpers.app import Page, app
 from tests.helpers.browser import Browser, browser
+from tests.helpers.faults import wait_for
 
 COLOURS = 32  # of a picture: the pages are grey, but for the curves and the marks
 
@@ -22,19 +25,41 @@ def save(page: Browser, path: Path) -> None:
     print(path, path.stat().st_size, "bytes")
 
 
+def pages(page: Browser, experiment: Path, out: Path) -> None:
+    """The review page, with some marks, and the report."""
+    page.open((experiment / "infer" / "review.html").resolve(), (900, 620))
+    page.one(".card").click()
+    page.press("r", "\ue014", "g", "\ue014", "x")
+    save(page, out / "review.png")
+    page.open((experiment / "report.html").resolve(), (900, 620))
+    save(page, out / "report.png")
+
+
+def training_tab(page: Browser, folder: Path, out: Path) -> None:
+    """The app while it shows a training."""
+    with app(folder) as address:
+        page.driver.set_window_size(1000, 900)
+        shown = Page(page, address)
+        shown.open()
+        shown.tab("training")
+        shown.inside("report")
+        wait_for(lambda: page.all("img"))
+        shown.outside()
+        save(page, out / "app.png")
+
+
 def main() -> None:
     """Open the pages and save what is seen."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--experiment_dir", type=Path, required=True)
+    parser.add_argument("--experiment_dir", type=Path)
+    parser.add_argument("--app_dir", type=Path)
     parser.add_argument("--out", type=Path, default=Path(".assets"))
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, browser(Path(folder)) as page:
-        page.open((args.experiment_dir / "infer" / "review.html").resolve(), (900, 620))
-        page.one(".card").click()
-        page.press("r", "\ue014", "g", "\ue014", "x")
-        save(page, args.out / "review.png")
-        page.open((args.experiment_dir / "report.html").resolve(), (900, 620))
-        save(page, args.out / "report.png")
+        if args.experiment_dir:
+            pages(page, args.experiment_dir, args.out)
+        if args.app_dir:
+            training_tab(page, args.app_dir.resolve(), args.out)
 
 
 if __name__ == "__main__":

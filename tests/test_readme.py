@@ -8,7 +8,7 @@ import pytest
 
 import infer
 import train
-from utils import choose, font_export, prepare, review, specimen, template
+from utils import app, choose, font_export, prepare, review, specimen, template
 from utils.cli import flags_in
 from utils.drawing.flags import DRAW
 from utils.fonts.flags import EXPORT
@@ -25,6 +25,7 @@ PARSERS = {
     "-m utils.template": template.build_parser(),
     "-m utils.choose": choose.build_parser(),
     "-m utils.review": review.build_parser(),
+    "-m utils.app": app.build_parser(),
 }
 
 
@@ -38,6 +39,7 @@ TABLES = (
     template.TEMPLATE,
     choose.CHOOSE,
     review.REVIEW,
+    app.APP,
 )
 # --help itself, and flags of earlier ports, of torchrun and pip, and of the studies.
 FOREIGN = {

@@ -79,7 +79,7 @@ def run(given: dict[str, Any]) -> int:
         write_whole(Path(options.out), f"{chosen}\n".encode())
     else:
         print(chosen)
-    before = f", {coverage(wanted, drawn):.0%} without them" if drawn else ""
+    before = _(", {coverage:.0%} without them", coverage=coverage(wanted, drawn)) if drawn else ""
     share = coverage(wanted, drawn + chosen)
     logger.info(
         _(

@@ -20,6 +20,7 @@ from utils.messages import _
 
 # What a path that the user gave can be: there already, a file instead of a folder, not there, forbidden.
 WRONG_PATH = (errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENOENT, errno.EACCES, errno.EPERM, errno.EROFS)
+argparse._ = _  # pyright: ignore[reportAttributeAccessIssue]: argparse asks gettext for its own words by this name
 TYPOGRAPHIC_FLAG = re.compile(r"^[‐-―−]+-*(?=[A-Za-z])")
 
 
@@ -50,9 +51,10 @@ class Flag:
 
     def add_to(self, group: argparse._ArgumentGroup) -> None:
         """Add the flag to a group of a parser, which leaves it None where it is not given."""
-        text = self.help
+        text = _(self.help)
         if self.default is not None and not self.one_way:
-            text += f" (default {('off', 'on')[self.default] if self.type is bool else self.default})"
+            value = _(("off", "on")[self.default]) if self.type is bool else self.default
+            text += _(" (default {value})", value=value)
         kwargs: dict[str, Any] = {"default": None, "help": text.replace("%", "%%"), "required": self.required}
         if self.type is bool:
             kwargs["action"] = "store_true" if self.one_way else argparse.BooleanOptionalAction
@@ -93,9 +95,9 @@ class Parser(argparse.ArgumentParser):
 
     def __init__(self, prog: str, description: str | None, table: FlagTable | None = None, **kwargs: Any):
         kwargs.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
-        super().__init__(prog=prog, description=description, allow_abbrev=False, **kwargs)
+        super().__init__(prog=prog, description=_(description or ""), allow_abbrev=False, **kwargs)
         for heading, flags in (table or {}).items():
-            group = self.add_argument_group(heading)
+            group = self.add_argument_group(_(heading))
             for flag in flags:
                 flag.add_to(group)
 
@@ -186,7 +188,7 @@ def told(error: BaseException) -> tuple[int, str | None]:
         code = 2 if error.errno in WRONG_PATH else 1
         return code, f"error: {error.filename or 'writing'}: {error.strerror or error}"
     if isinstance(error, MemoryError | RuntimeError) and is_out_of_memory(error):
-        return 1, "error: there is too little memory: lower --batch_size"
+        return 1, _("error: there is too little memory: lower --batch_size")
     return 1, None
 
 

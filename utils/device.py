@@ -47,34 +47,37 @@ def choose_device(gpu_ids: Sequence[str] | None) -> torch.device:
     if ids[0] == "-1":
         return torch.device("cpu")
     if ids[0] == "mps":
-        if not torch.backends.mps.is_available():
-            raise UserError(_("--gpu_ids mps: this machine or this build of torch has no MPS device"))
-        if processes > 1:
-            raise UserError(
-                _(
-                    "--gpu_ids mps: Apple's GPU is one device, and torchrun started {processes} processes",
-                    processes=processes,
-                )
+        return _mps_device(processes)
+    return _cuda_device(ids[0], local)
+
+
+def _mps_device(processes: int) -> torch.device:
+    if not torch.backends.mps.is_available():
+        raise UserError(_("--gpu_ids mps: this machine or this build of torch has no MPS device"))
+    if processes > 1:
+        raise UserError(
+            _(
+                "--gpu_ids mps: Apple's GPU is one device, and torchrun started {processes} processes",
+                processes=processes,
             )
-        return torch.device("mps")
-    if not (ids[0].isascii() and ids[0].isdigit()):
-        raise UserError(_("--gpu_ids {device}: expected a number, -1 (CPU) or mps", device=ids[0]))
+        )
+    return torch.device("mps")
+
+
+def _cuda_device(number: str, local: int) -> torch.device:
+    if not (number.isascii() and number.isdigit()):
+        raise UserError(_("--gpu_ids {device}: expected a number, -1 (CPU) or mps", device=number))
     if not torch.cuda.is_available():
-        mps = "; --gpu_ids mps uses Apple's GPU" if torch.backends.mps.is_available() else ""
+        mps = _("; --gpu_ids mps uses Apple's GPU") if torch.backends.mps.is_available() else ""
         if local == 0:  # of several processes one says it
             logger.warning(
                 _("WARNING: no CUDA device was found: working on the CPU, which is much slower{mps}", mps=mps)
             )
         return torch.device("cpu")
-    if int(ids[0]) >= torch.cuda.device_count():
-        raise UserError(
-            _(
-                "--gpu_ids {device}: this machine has CUDA devices 0 to {last}",
-                device=ids[0],
-                last=torch.cuda.device_count() - 1,
-            )
-        )
-    device = torch.device("cuda", int(ids[0]))
+    last = torch.cuda.device_count() - 1
+    if int(number) > last:
+        raise UserError(_("--gpu_ids {device}: this machine has CUDA devices 0 to {last}", device=number, last=last))
+    device = torch.device("cuda", int(number))
     check_kernels(device)
     return device
 
@@ -88,7 +91,7 @@ def check_kernels(device: torch.device) -> None:
     if not known or any(each <= own and (kind == "compute" or each[0] == own[0]) for kind, each in known):
         return
     oldest = min(each for _, each in known)
-    which = "built for CUDA 12.6" if own < oldest else "that is newer"
+    which = _("built for CUDA 12.6") if own < oldest else _("that is newer")
     raise UserError(
         _(
             "--gpu_ids {index}: torch {version} has no kernels for {gpu} (sm_{major}{minor}): install one "

@@ -18,6 +18,7 @@ from torch import nn
 
 from utils.cli import told
 from utils.errors import Failure, abbreviate
+from utils.messages import _
 
 LOST_PARTNER = re.compile("gloo|NCCL|Connection (closed|reset)")  # in what torch says when another process is gone
 PATIENCE = datetime.timedelta(minutes=30)  # with a process that is slower, not dead: that shows at once
@@ -134,7 +135,7 @@ def joined(device: torch.device) -> Iterator[Ranks]:
 def leave(error: BaseException) -> NoReturn:
     """End this process, one of several, with the line that tells why, and without waiting for any other."""
     if isinstance(error, SystemExit):
-        code, _ = told(error)
+        code, _line = told(error)
     else:
         if isinstance(error, RuntimeError) and (isinstance(error, dist.DistError) or LOST_PARTNER.search(str(error))):
             reason = abbreviate(" ".join(str(error).split()), 200)

@@ -4,6 +4,8 @@ import re
 from collections.abc import Mapping
 from typing import TypeVar
 
+from utils.messages import _
+
 Key = TypeVar("Key")
 # What torch, cuDNN and cuBLAS say when there is too little.
 OUT_OF_MEMORY = re.compile("out of memory|can't allocate memory|not enough memory|STATUS_ALLOC_FAILED")
@@ -52,7 +54,7 @@ class Reason(str):
     @classmethod
     def recorded(cls, code: str) -> "Reason":
         """The reason that a file has a code for; older files have words."""
-        return cls(WORDS.get(code, code), code)
+        return cls(_(WORDS[code]) if code in WORDS else code, code)
 
     @classmethod
     def of(cls, error: UserError) -> "Reason":

@@ -93,7 +93,7 @@ def naming(path: Path) -> Iterator[None]:
 
 def patiently(change: Callable[[], object]) -> None:
     """Change a file; on Windows, wait for up to five seconds while a reader has it open."""
-    for _ in range(RETRIES if os.name == "nt" else 0):
+    for _try in range(RETRIES if os.name == "nt" else 0):
         try:
             change()
             return
@@ -138,7 +138,10 @@ def locked(folder: Path, name: str, work: str) -> Iterator[None]:
     path, number = folder / name, None
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        number = _acquire(path, f"another process is {work} {folder}: wait for it, or choose another folder")
+        number = _acquire(
+            path,
+            _("another process is {work} {folder}: wait for it, or choose another folder", work=work, folder=folder),
+        )
         yield
     finally:
         if number is not None:

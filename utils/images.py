@@ -78,7 +78,7 @@ def read_image(content: bytes, channels: int = 1) -> Image.Image:
     except Image.DecompressionBombError as error:
         raise UserError(_("claims to have far more pixels than can be read"), code="too_large") from error
     except UnidentifiedImageError as error:
-        raise UserError(_("can't be read as an image (it {no_image})", no_image=NO_IMAGE), code="no_image") from error
+        raise UserError(_("can't be read as an image (it {reason})", reason=_(NO_IMAGE)), code="no_image") from error
     # Pillow documents no closed set of errors for damaged files.
     except Exception as error:
         raise UserError(

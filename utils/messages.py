@@ -4,27 +4,43 @@ A message is written `_("step {step} is not there", step=step)`. No code reads o
 table lacks stays English.
 """
 
+import contextlib
 import functools
 import json
 import locale
 import os
 import sys
+from collections.abc import Iterator
+from contextvars import ContextVar
 from pathlib import Path
 
 LANGUAGES = Path(__file__).parent / "languages"  # LANGUAGE.json: the messages in it, by their English
 VARIABLES = ("ZI2ZI_LANG", "LC_ALL", "LC_MESSAGES", "LANG")  # the first that is set counts
 # What a locale's name begins with, and the table for it.
 NAMES = {"zh_tw": "zh_TW", "zh_hk": "zh_TW", "zh_mo": "zh_TW", "zh_hant": "zh_TW"}
+_english: ContextVar[bool] = ContextVar("_english", default=False)
 
 
-def _(text: str, **values: object) -> str:
+def _(text: str, /, **values: object) -> str:
     """A message in the user's language, with the values of its placeholders, as `str.format` has them."""
     found = _table(language()).get(text, text)
     return found.format(**values) if values else found
 
 
+@contextlib.contextmanager
+def in_english() -> Iterator[None]:
+    """Within, messages are English: what goes into files is the same for everyone."""
+    token = _english.set(True)
+    try:
+        yield
+    finally:
+        _english.reset(token)
+
+
 def language() -> str:
     """The language of the messages: `en`, or the name of a table."""
+    if _english.get():
+        return "en"
     name = next((os.environ[variable] for variable in VARIABLES if os.environ.get(variable)), "") or _of_windows()
     name = name.replace("-", "_").lower()
     return next((table for prefix, table in NAMES.items() if name.startswith(prefix)), "en")

@@ -72,13 +72,13 @@ def build_parser() -> Parser:
     """The command line of utils.prepare."""
     parser = Parser("utils.prepare", __doc__)
     commands = parser.add_subparsers(dest="command", required=True, parser_class=Parser)
-    pack = "make train.obj and val.obj"
+    pack = _("make train.obj and val.obj")
     commands.add_parser("pack", prog="utils.prepare pack", help=pack, description=f"{pack.capitalize()}.", table=PACK)
-    unpack = "write each picture of a file"
+    unpack = _("write each picture of a file")
     command = commands.add_parser(
         "unpack", prog="utils.prepare unpack", help=unpack, description=f"{unpack.capitalize()}.", table=UNPACK
     )
-    command.add_argument("file", help="train.obj or val.obj")
+    command.add_argument("file", help=_("train.obj or val.obj"))
     return parser
 
 

@@ -31,7 +31,7 @@ def process_pool(workers: int, does: str) -> Iterator[ProcessPoolExecutor]:
     try:
         yield pool
     except BrokenProcessPool as error:
-        why = "was killed, perhaps for want of memory: run the command again"
+        why = _("was killed, perhaps for want of memory: run the command again")
         raise Failure(_("a process that {does} {why}", does=does, why=why)) from error
     finally:
         pool.shutdown(cancel_futures=True)

@@ -91,7 +91,7 @@ class SpecimenOptions:
 def build_parser() -> Parser:
     """The command line of the specimen."""
     parser = Parser("utils.specimen", (__doc__ or "").split("\n\n")[0], SPECIMEN)
-    parser.add_argument("font", help="font to show: .ttf, .otf, .woff2, or .ttc#INDEX")
+    parser.add_argument("font", help=_("font to show: .ttf, .otf, .woff2, or .ttc#INDEX"))
     return parser
 
 

@@ -162,10 +162,16 @@ def cut(options: TemplateOptions) -> int:
         for character in written.keys() - there:
             save_image(written[character], folder / f"{codepoint_name(character)}.png")
         blank = left_out(form, list(written))
-        said = [f"{name}, page {form.number}: {len(written)} glyphs"]
-        said += [f"{len(there)} of them are there already (--overwrite writes them anew)"] if there else []
+        said = [_("{name}, page {number}: {count} glyphs", name=name, number=form.number, count=len(written))]
+        said += (
+            [_("{count} of them are there already (--overwrite writes them anew)", count=len(there))] if there else []
+        )
         beyond = cut_off(written)
-        said += [f"{len(beyond)} reach the edge of their cell: {abbreviate(beyond, 12)}"] if beyond else []
+        said += (
+            [_("{count} reach the edge of their cell: {beyond}", count=len(beyond), beyond=abbreviate(beyond, 12))]
+            if beyond
+            else []
+        )
         said += [f"{len(blank)} left blank: {abbreviate(blank, 12)}"] if blank else []
         logger.info("; ".join(said))
         total += len(written) - len(there)

@@ -41,7 +41,7 @@ class Page:
         """Open it, or anew, and wait until it has settled."""
         self.driver.switch_to.default_content()
         self.driver.get(self.address)
-        wait_for(lambda: self.browser.all("#log textarea") and "job" in self.text("#status"))
+        wait_for(lambda: self.browser.all("#log textarea") and self.text("#status"))
 
     def text(self, selector: str) -> str:
         """What an element shows."""
@@ -62,6 +62,10 @@ class Page:
     def tab(self, name: str) -> None:
         """Go to a tab."""
         self.browser.all("button[role=tab]")[TABS[name]].click()
+
+    def unfold(self, name: str) -> None:
+        """Open what is folded up."""
+        self.browser.one(f"#{name} button").click()
 
     def fill(self, name: str, text: str) -> None:
         """Type into a field."""
@@ -96,5 +100,3 @@ class Page:
     def outside(self) -> None:
         """Step out of it."""
         self.driver.switch_to.default_content()
-
-

@@ -99,14 +99,7 @@ class FontData(PairData):
         usable = "".join(c for c in wanted if c in covered[0] and any(c in known for known in covered[1:]))
         if not usable:
             if any(source.covers(c) and any(c in known for known in covered[1:]) for c in wanted):
-                first, where = source.fonts[0].name, ", ".join(target.name for target in targets)
-                raise UserError(
-                    _(
-                        "{first} shares no character with {where}: --all_sources learns the other fonts' too",
-                        first=first,
-                        where=where,
-                    )
-                )
+                raise UserError(why_not_of_the_first(source, targets))
             raise UserError(why_nothing_is_shared(source, targets, charset))
         for target, known in zip(targets, covered[1:], strict=True):
             shared = "".join(c for c in usable if c in known)
@@ -196,11 +189,24 @@ class FontData(PairData):
         if not self.held_out:
             return []
         kept = set(self.held_out) & set(earlier.held_out)
-        lines = [f"{len(kept)} of the {len(self.held_out)} held-out characters were held out in {where}, and stay so"]
+        lines = [
+            _(
+                "{count} of the {total} held-out characters were held out in {where}, and stay so",
+                count=len(kept),
+                total=len(self.held_out),
+                where=where,
+            )
+        ]
         trained = set(earlier.train) - set(earlier.validation) if earlier.knows(self.targets) else set()
         known = [c for c in self.held_out if c in trained]
         if known:
-            lines.append(f"{len(known)} of them were trained on in {where}: their scores will be too good")
+            lines.append(
+                _(
+                    "{count} of them were trained on in {where}: their scores will be too good",
+                    count=len(known),
+                    where=where,
+                )
+            )
         return lines
 
     def label_digests(self) -> list[str]:
@@ -223,7 +229,15 @@ class FontData(PairData):
         lines = [f"source {self.source.title}"]
         for label, target in enumerate(self.targets):
             train, held_out = (sum(map(target.covers, part)) for part in (self.train, self.held_out))
-            lines.append(f"label {label} {target.title}: {train} characters to train on, {held_out} held out")
+            lines.append(
+                _(
+                    "label {label} {title}: {train} characters to train on, {held_out} held out",
+                    label=label,
+                    title=target.title,
+                    train=train,
+                    held_out=held_out,
+                )
+            )
             if isinstance(target, GlyphImages):
                 lines += [*left_out_lines(target.name, target.dropped), *target.notes]
         lines += self.notes
@@ -231,13 +245,27 @@ class FontData(PairData):
         for name, font in zip(distinct([font.name for font in fonts]), fonts, strict=True):
             missing = self.lacking.get(name, "")
             if missing:
-                lines.append(f"{name} lacks {len(missing)} characters, left out: {abbreviate(missing)}")
+                lines.append(
+                    _(
+                        "{name} lacks {count} characters, left out: {missing}",
+                        name=name,
+                        count=len(missing),
+                        missing=abbreviate(missing),
+                    )
+                )
                 lines += filter(None, [placeholder_line(name, [c for c in missing if c in font.placeholders])])
         lines += slices_lines(self.targets)
         for font in fonts:
             clipped = "".join(c for c in self.train + self.held_out if font.is_clipped(c))
             if clipped:
-                lines.append(f"{font.name}: {len(clipped)} characters are cut at the border: {abbreviate(clipped)}")
+                lines.append(
+                    _(
+                        "{name}: {count} characters are cut at the border: {clipped}",
+                        name=font.name,
+                        count=len(clipped),
+                        clipped=abbreviate(clipped),
+                    )
+                )
         return lines
 
 
@@ -272,16 +300,26 @@ def part(usable: str, split: Split, targets: Sequence[Target]) -> tuple[str, str
     return train, held_out_ones, for_validation
 
 
+def why_not_of_the_first(source: FontSeries, targets: Sequence[Target]) -> str:
+    """Why there is nothing to train on, although further fonts of the source share characters with the targets."""
+    return _(
+        "{first} shares no character with {where}: --all_sources learns the other fonts' too",
+        first=source.fonts[0].name,
+        where=", ".join(target.name for target in targets),
+    )
+
+
 def why_nothing_is_shared(source: GlyphRenderer, targets: Sequence[Target], charset: str | None) -> str:
     """The message for fonts that have nothing in common that could be trained on."""
     where = " or ".join(target.spec for target in targets)
     for font in (source, *targets):
         if not font.codepoints():
-            return f"font {font.spec} has no cmap that tells which characters it has"
+            return _("font {spec} has no cmap that tells which characters it has", spec=font.spec)
         if isinstance(font, GlyphRenderer) and font.is_symbolic:
-            return (
-                f"font {font.spec} numbers its glyphs as symbols (cmap 3,0), which does not tell which characters they "
-                "are: give it a Unicode cmap in a font editor"
+            return _(
+                "font {spec} numbers its glyphs as symbols (cmap 3,0), which does not tell which characters they "
+                "are: give it a Unicode cmap in a font editor",
+                spec=font.spec,
             )
     own, others = set(map(chr, source.codepoints())), {chr(c) for target in targets for c in target.codepoints()}
     both = (
@@ -291,20 +329,29 @@ def why_nothing_is_shared(source: GlyphRenderer, targets: Sequence[Target], char
     )
     boxed = {c for c in both if any(c in font.placeholders for font in (source, *targets))}
     if boxed and boxed == both:
-        return (
-            f"all {len(both)} characters that are both in {source.spec} and in {where} are placeholders in one of "
-            "them, one outline for several characters: nobody drew them"
+        return _(
+            "all {count} characters that are both in {spec} and in {where} are placeholders in one of them, one "
+            "outline for several characters: nobody drew them",
+            count=len(both),
+            spec=source.spec,
+            where=where,
         )
     if charset:
-        return f"no character of {charset} is both in {source.spec} and in {where}"
+        return _(
+            "no character of {charset} is both in {spec} and in {where}", charset=charset, spec=source.spec, where=where
+        )
     drawn = {c for c in own & others if is_drawable(c) and source.covers(c)}
     shared = "".join(c for c in sorted(drawn) if any(target.covers(c) for target in targets))
     if shared:
-        return (
-            f"{source.spec} and {where} share no Han ideograph, but {len(shared)} other characters, "
-            f"{abbreviate(shared, 10)}: name those to learn with --charset (a text file, or ksx1001 for Hangul)"
+        return _(
+            "{spec} and {where} share no Han ideograph, but {count} other characters, {shared}: name those to "
+            "learn with --charset (a text file, or ksx1001 for Hangul)",
+            spec=source.spec,
+            where=where,
+            count=len(shared),
+            shared=abbreviate(shared, 10),
         )
-    return f"no character is both in {source.spec} and in {where}"
+    return _("no character is both in {spec} and in {where}", spec=source.spec, where=where)
 
 
 def slices_lines(targets: Sequence[Target]) -> list[str]:
@@ -313,8 +360,12 @@ def slices_lines(targets: Sequence[Target]) -> list[str]:
     for target in targets:
         by_name.setdefault(target.name, []).append(set(target.codepoints()))
     return [
-        f"{len(parts)} labels are called {name} and have different characters: slices of one font are one label when "
-        "they are joined with +, or named by a pattern in quotes"
+        _(
+            "{count} labels are called {name} and have different characters: slices of one font are one label "
+            "when they are joined with +, or named by a pattern in quotes",
+            count=len(parts),
+            name=name,
+        )
         for name, parts in by_name.items()
         if len(parts) > 1 and sum(map(len, parts)) < SLICES_SHARE * len(set().union(*parts))
     ]
@@ -324,9 +375,11 @@ def placeholder_line(name: str, placeholders: Sequence[str]) -> str | None:
     """The line that says how many of the characters that a font lacks only seem to be in it."""
     if not placeholders:
         return None
-    return (
-        f"of these {name} has {len(placeholders)} only as placeholders, one outline for several characters: "
-        f"{abbreviate(''.join(placeholders))}"
+    return _(
+        "of these {name} has {count} only as placeholders, one outline for several characters: {placeholders}",
+        name=name,
+        count=len(placeholders),
+        placeholders=abbreviate("".join(placeholders)),
     )
 
 

@@ -181,8 +181,8 @@ def training_batches(
         if num_workers and has_died(batches._workers):
             raise Failure(
                 _(
-                    "a process that renders glyphs was killed, perhaps for want of memory: continue with --resume latest "
-                    "--num_workers 0"
+                    "a process that renders glyphs was killed, perhaps for want of memory: "
+                    "continue with --resume latest --num_workers 0"
                 )
             ) from error
         raise

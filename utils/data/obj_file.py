@@ -14,6 +14,7 @@ from typing import Any, BinaryIO
 
 from utils.errors import Reason, UserError
 from utils.files import write_whole
+from utils.messages import _
 
 LONGEST = 100  # opcodes of a record; a pickled (int, bytes) has ten or so
 HIGHEST_LABEL = 9999  # a table of more labels is a mistake, and would not fit into memory
@@ -73,9 +74,9 @@ def _read_record(file: BinaryIO, size: int, number: int, index: ObjFile) -> bool
     label, span, known = None, None, True
     bounded: Any = _Bounded(file, size)
     try:
-        for count, (opcode, argument, _) in enumerate(pickletools.genops(bounded)):
+        for count, (opcode, argument, _place) in enumerate(pickletools.genops(bounded)):
             if count > LONGEST:
-                raise ValueError("it does not end")
+                raise ValueError(_("it does not end"))
             if opcode.name in INTEGERS and label is None:
                 label = argument
             elif opcode.name in BYTES and span is None and argument is not None:
@@ -101,7 +102,7 @@ def _read_record(file: BinaryIO, size: int, number: int, index: ObjFile) -> bool
         index.dropped[number] = Reason(_("is no pair of a label and an image"), "no_pair")
         return True
     if label > HIGHEST_LABEL:
-        index.dropped[number] = Reason(_("has a label beyond {highest_label}", highest_label=HIGHEST_LABEL), "label")
+        index.dropped[number] = Reason(_("has a label beyond {most}", most=HIGHEST_LABEL), "label")
         return True
     index.labels.append(label)
     index.spans.append(span)
@@ -117,7 +118,7 @@ class _Bounded:
 
     def read(self, count: int) -> bytes:
         if count > self.size - self.file.tell():
-            raise EOFError("it is cut")
+            raise EOFError(_("it is cut"))
         return self.file.read(count)
 
     def readline(self) -> bytes:

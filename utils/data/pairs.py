@@ -10,15 +10,19 @@ import numpy as np
 
 from utils.glyphs.placement import Movement
 from utils.glyphs.source import GlyphSource
+from utils.messages import _
 
 
 def left_out_lines(where: str, dropped: Mapping[Any, str], most: int = 5) -> list[str]:
     """Lines that name what was left out of `where`, and why; `dropped` maps a name to "is no image"."""
     if not dropped:
         return []
-    lines = [f"{where}: {name} is left out: it {reason}" for name, reason in list(dropped.items())[:most]]
-    more = f", of which {most} are named here" if len(dropped) > most else ""
-    return [*lines, f"{where}: {len(dropped)} left out in all{more}"]
+    lines = [
+        _("{where}: {name} is left out: it {reason}", where=where, name=name, reason=reason)
+        for name, reason in list(dropped.items())[:most]
+    ]
+    more = _(", of which {most} are named here", most=most) if len(dropped) > most else ""
+    return [*lines, _("{where}: {count} left out in all{more}", where=where, count=len(dropped), more=more)]
 
 
 MOST_VALIDATED = 64  # characters that choose the best checkpoint, and pairs of them that are scored

@@ -53,9 +53,7 @@ class PairFolder:
             if file.suffix.lower() not in EXTENSIONS:
                 self.dropped[number] = Reason(_("is no png, jpg, tif or bmp"), "no_image")
             elif label and int(label[0]) > HIGHEST_LABEL:
-                self.dropped[number] = Reason(
-                    _("has a label beyond {highest_label}", highest_label=HIGHEST_LABEL), "label"
-                )
+                self.dropped[number] = Reason(_("has a label beyond {most}", most=HIGHEST_LABEL), "label")
             else:
                 self.files.append(file)
                 self.labels.append(int(label[0]) if label else 0)
@@ -143,7 +141,7 @@ class RecordData(PairData):
         self.train_keys = [key for key in self._places if key > 0]
         self.held_out_keys = [key for key in self._places if key < 0]
         if not self.held_out_keys and by_hash:
-            _, held_out = split_held_out(list(self._sources.values()), split_ratio, seed)
+            _kept, held_out = split_held_out(list(self._sources.values()), split_ratio, seed)
             self.held_out_keys = self._showing(held_out)
             self.train_keys = [key for key in self.train_keys if key not in set(self.held_out_keys)]
         elif not self.held_out_keys:
@@ -167,7 +165,7 @@ class RecordData(PairData):
         for index, number in enumerate(bar):
             try:
                 content = file.read(index)
-                source, _ = split_picture(content, self.channels)
+                source, _target = split_picture(content, self.channels)
             except UserError as error:
                 self.dropped[sign * number] = Reason.of(error)
                 continue
@@ -214,7 +212,7 @@ class RecordData(PairData):
 
     @cached_property
     def labels(self) -> list[str]:
-        return [str(label) for label in range(max(label for label, _ in self.pairs_with(self._places)) + 1)]
+        return [str(label) for label in range(max(label for label, _number in self.pairs_with(self._places)) + 1)]
 
     def pairs_with(self, keys: Iterable[int]) -> list[Pair]:
         """The pairs of records, by their keys."""
@@ -283,8 +281,8 @@ class RecordData(PairData):
 
     def summary(self) -> list[str]:
         where = str(self.path)
-        labels = len({label for label, _ in self.pairs_with(self._places)})
-        held_out = f", {len(self.held_out_keys)} of them held out" if self.held_out_keys else ""
+        labels = len({label for label, _number in self.pairs_with(self._places)})
+        held_out = _(", {count} of them held out", count=len(self.held_out_keys)) if self.held_out_keys else ""
         return [
             f"{where}: {len(self._places)} pairs{held_out}, {labels} {'label' if labels == 1 else 'labels'}",
             *left_out_lines(where, self._dropped_names()),

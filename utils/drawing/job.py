@@ -77,24 +77,28 @@ def choose_job(options: DrawOptions, config: dict[str, Any], folder: Path) -> Jo
             raise UserError(_("this experiment holds no characters out: name some with --src_txt or --charset"))
     else:
         if characters is None or options.src_font is None:
-            raise UserError(NO_FONT)
+            raise UserError(_(NO_FONT))
         source, truth, scored = open_source(), None, False
     drawings = plan(characters, labels, folder, options.filename_rule, options.image_ext)
     drawings = [replace(each, font=name_of_further(source, each.key)) for each in drawings]
+    say_further(source, characters)
+    return Job(source, truth, drawings, scored=bool(scored), offered=source.covered)
+
+
+def say_further(source: GlyphRenderer, characters: str) -> None:
+    """Say which of the characters are drawn from the further fonts of a series."""
     for font in source.fonts[1:]:
-        own = [c for c in characters if source.font_of(c) is font]
+        own = "".join(c for c in characters if source.font_of(c) is font)
         if own:
-            some = abbreviate("".join(own))
             logger.info(
                 _(
                     "{count} of {total} characters are drawn from {name}: {some}",
                     count=len(own),
                     total=len(characters),
                     name=font.name,
-                    some=some,
+                    some=abbreviate(own),
                 )
             )
-    return Job(source, truth, drawings, scored=bool(scored), offered=source.covered)
 
 
 def open_source_font(options: DrawOptions, known: Mapping[str, Any]) -> GlyphRenderer:
@@ -106,7 +110,7 @@ def open_source_font(options: DrawOptions, known: Mapping[str, Any]) -> GlyphRen
     if known["kind"] == "fonts":
         return source_font(options.src_font, known["src_font"])
     if options.src_font is None:
-        raise UserError(NO_FONT)
+        raise UserError(_(NO_FONT))
     return framed_font(options.src_font, known.get("frame"))
 
 

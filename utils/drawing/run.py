@@ -40,7 +40,7 @@ def run(options: DrawOptions) -> int:
         with ranks.together():
             session = open_session(options, device)
             if ranks.is_main:
-                stack.enter_context(locked(session.folder, ".drawing.lock", "drawing into"))
+                stack.enter_context(locked(session.folder, ".drawing.lock", _("drawing into")))
                 clean(session.folder, session.job)
         failed = draw_all(session, ranks)
         if ranks.is_main and (session.job.scored or options.compare):

@@ -55,7 +55,7 @@ def find_drawings(folder: Path, label: Label, to_trace: bool = False) -> dict[st
         if character is not None:
             found[character] = path
     if not found:
-        first = f", such as {files[0].name}" if files else ""
+        first = _(", such as {name}", name=files[0].name) if files else ""
         raise UserError(
             _(
                 "{folder} has {count} images{first}, and none is named by a character, as 永.png is",

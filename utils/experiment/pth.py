@@ -64,7 +64,7 @@ def read_part(path: Path) -> dict[str, Any]:
         MemoryError, RuntimeError: when there is too little memory.
     """
     if not path.is_file():
-        raise MissingPart(f"checkpoint {path}: no such file")
+        raise MissingPart(_("checkpoint {path}: no such file", path=path))
     try:
         with naming(path), path.open("rb") as file:
             _check_archive(file)
@@ -72,7 +72,7 @@ def read_part(path: Path) -> dict[str, Any]:
                 warnings.simplefilter("ignore")  # torch warns of what is odd in a file, and reads or refuses it
                 content = torch.load(file, map_location="cpu", weights_only=True)
     except FileNotFoundError:
-        raise MissingPart(f"checkpoint {path}: no such file") from None
+        raise MissingPart(_("checkpoint {path}: no such file", path=path)) from None
     # torch.load documents no closed set of errors for damaged or hostile files.
     except Exception as error:
         if is_of_the_machine(error):
@@ -95,9 +95,13 @@ def is_of_the_machine(error: Exception) -> bool:
 def _reason(error: Exception) -> str:
     """Why a file can't be loaded, in a line; torch explains a file that holds code with advice to run it."""
     if isinstance(error, pickle.UnpicklingError):
-        return "it holds something else than tensors and plain values, or is damaged"
+        return _("it holds something else than tensors and plain values, or is damaged")
     first = abbreviate(next(iter(str(error).strip().splitlines()), ""), 200)
-    return first if isinstance(error, ValueError) and first else f"it is damaged ({type(error).__name__}: {first})"
+    return (
+        first
+        if isinstance(error, ValueError) and first
+        else _("it is damaged ({name}: {first})", name=type(error).__name__, first=first)
+    )
 
 
 def _check_archive(file: BinaryIO) -> None:
@@ -109,7 +113,7 @@ def _check_archive(file: BinaryIO) -> None:
     is_archive = file.read(2) == b"PK"
     size = file.seek(0, os.SEEK_END)
     if size == 0:
-        raise ValueError("it is empty")
+        raise ValueError(_("it is empty"))
     if is_archive:
         try:
             with zipfile.ZipFile(file) as archive:
@@ -121,11 +125,11 @@ def _check_archive(file: BinaryIO) -> None:
         except Exception as error:
             if is_of_the_machine(error):
                 raise
-            raise ValueError("it is cut off or damaged") from error
+            raise ValueError(_("it is cut off or damaged")) from error
         if not (plain and small):
-            raise ValueError("it is packed in another way than torch.save packs")
+            raise ValueError(_("it is packed in another way than torch.save packs"))
         if damaged is not None:
-            raise ValueError(f"it is damaged: the checksum of {damaged} is another")
+            raise ValueError(_("it is damaged: the checksum of {damaged} is another", damaged=damaged))
     file.seek(0)
 
 
@@ -146,15 +150,22 @@ def check_fit(net: nn.Module, found: Mapping[str, Any], path: Path) -> None:
         UserError: naming the first keys that don't fit and the flag that is likely wrong.
     """
     expected = net.state_dict()
-    problems = [f"{key} is missing" for key in expected if key not in found]
-    problems += [f"{abbreviate(key, 80)} is unexpected" for key in found if key not in expected]
+    problems = [_("{key} is missing", key=key) for key in expected if key not in found]
+    problems += [_("{key} is unexpected", key=abbreviate(key, 80)) for key in found if key not in expected]
     for key in expected:
         if key in found and not is_plain_tensor(found[key], expected[key].is_floating_point()):
-            problems.append(f"{key} is no tensor of numbers")
+            problems.append(_("{key} is no tensor of numbers", key=key))
         elif key in found and found[key].shape != expected[key].shape:
-            problems.append(f"{key} is {tuple(found[key].shape)}, not {tuple(expected[key].shape)}")
+            problems.append(
+                _(
+                    "{key} is {found}, not {expected}",
+                    key=key,
+                    found=tuple(found[key].shape),
+                    expected=tuple(expected[key].shape),
+                )
+            )
     if problems:
-        more = f" and {len(problems) - 3} more" if len(problems) > 3 else ""
+        more = _(" and {count} more", count=len(problems) - 3) if len(problems) > 3 else ""
         flag = next((flag for mark, flag in LIKELY_FLAGS if any(mark in problem for problem in problems)), None)
         hint = f"; check {flag}" if flag else ""
         raise UserError(

@@ -70,7 +70,9 @@ def find_kinds(
             continue
         if latest and complete:
             cut = sorted((step for step in present if step > max(complete)), reverse=True)
-            reader.said += [f"step {step} is skipped: its writing was cut off, or is still going on" for step in cut]
+            reader.said += [
+                _("step {step} is skipped: its writing was cut off, or is still going on", step=step) for step in cut
+            ]
         for step in sorted(complete or present, reverse=True) if latest else [int(resume)]:
             found = [reader.read(step, kind) for kind in kinds]
             if None not in found:
@@ -94,11 +96,22 @@ def find_kinds(
 def _not_there(folder: Path, step: int, kinds: Sequence[str], present: set[int]) -> str:
     """The line that says which steps have what `step` has not."""
     if step not in checkpoint.drawable_steps(folder):
-        return f"{folder} has no generator of step {step}; it has steps {sorted(present)}"
+        return _(
+            "{folder} has no generator of step {step}; it has steps {steps}",
+            folder=folder,
+            step=step,
+            steps=sorted(present),
+        )
     having = [{s for part in KINDS[kind] for s in checkpoint.steps_with(folder, part)} for kind in kinds]
     missing = next(kind for kind, steps in zip(kinds, having, strict=True) if step not in steps)
     steps = sorted(set.intersection(*having))
-    return f"{folder} has no {missing} weights of step {step} any more; it has them of steps {steps or 'none'}"
+    return _(
+        "{folder} has no {missing} weights of step {step} any more; it has them of steps {steps}",
+        folder=folder,
+        missing=missing,
+        step=step,
+        steps=steps or "none",
+    )
 
 
 def _listing(folder: Path, parts: Sequence[str]) -> tuple[set[int], set[int]]:
@@ -133,7 +146,7 @@ class _Reader:
                 continue
             has_ema = checkpoint.found_path(self.folder, step, checkpoint.EMA_GENERATOR).is_file()
             if kind == "auto" and found.kind == "raw" and not has_ema:
-                self.said.append(f"step {step} has no EMA weights: using {path.name}")
+                self.said.append(_("step {step} has no EMA weights: using {name}", step=step, name=path.name))
             return found
         return None
 
@@ -182,10 +195,10 @@ def foreign_architecture(weights: Weights, image_size: int | None = None) -> dic
         if image_size not in (None, found["image_size"]):
             raise UserError(
                 _(
-                    "--image_size {image_size} contradicts {path}, which is for {image_size2}",
+                    "--image_size {image_size} contradicts {path}, which is for {known}",
                     image_size=image_size,
                     path=path,
-                    image_size2=found["image_size"],
+                    known=found["image_size"],
                 )
             )
         return _settled(found, weights.path)

@@ -20,6 +20,7 @@ from utils.fonts.names import Names, latin
 from utils.fonts.os2 import find_languages, set_bits
 from utils.fonts.vertical import add_vertical_forms
 from utils.glyphs.font_file import em_bottom, os2_of, table
+from utils.messages import _
 
 MOST_GLYPHS = 65_535
 MOST_NAMED = 64_600  # glyphs of a new CFF table that names them: it holds 65,000 strings, with those that all have
@@ -70,9 +71,12 @@ def most_glyphs(cubic: bool) -> int:
 
 def too_many(cubic: bool) -> str:
     """The message for a new font of more glyphs than that."""
-    other = f", or let --font_out end in .ttf, which holds {MOST_GLYPHS:,}" if cubic else ""
-    return (
-        f"a new {'.otf' if cubic else '.ttf'} holds at most {most_glyphs(cubic):,} glyphs: name fewer characters{other}"
+    other = _(", or let --font_out end in .ttf, which holds {most:,}", most=MOST_GLYPHS) if cubic else ""
+    return _(
+        "a new {kind} holds at most {most:,} glyphs: name fewer characters{other}",
+        kind=".otf" if cubic else ".ttf",
+        most=most_glyphs(cubic),
+        other=other,
     )
 
 

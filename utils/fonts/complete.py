@@ -156,8 +156,8 @@ def complete_font(
         if place is None and len(addition.order) >= MOST_GLYPHS:
             raise UserError(
                 _(
-                    "a font holds at most {most_glyphs:,} glyphs, the base has {own:,} of its own",
-                    most_glyphs=MOST_GLYPHS,
+                    "a font holds at most {most:,} glyphs, the base has {own:,} of its own",
+                    most=MOST_GLYPHS,
                     own=own,
                 )
             )

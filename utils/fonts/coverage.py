@@ -10,6 +10,7 @@ from fontTools import unicodedata
 
 from utils.files import write_json
 from utils.glyphs.charset import NAMED, codepoint_name, read_charset
+from utils.messages import _
 
 COUNTS = ("have", "generated", "missing")
 
@@ -70,5 +71,9 @@ def coverage_lines(found: Mapping[str, Any]) -> list[str]:
         rows += [(name, *counts.values()) for name, counts in found[kind].items()]
     width = max(len(str(row[0])) for row in rows)
     boxes = found["placeholders"]
-    note = [f"{len(boxes)} of these have a placeholder in the font, and count as not there"] if boxes else []
+    note = (
+        [_("{count} of these have a placeholder in the font, and count as not there", count=len(boxes))]
+        if boxes
+        else []
+    )
     return note + [f"{row[0]!s:{width}}" + "".join(f"{value!s:>11}" for value in row[1:]) for row in rows]

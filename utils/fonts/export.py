@@ -36,6 +36,7 @@ from utils.processes import cores
 
 logger = logging.getLogger(__name__)
 
+MOST_NAMED = 10  # drawings without an outline that are named
 SPACES = " \u00a0\u3000"  # what a new font has beside the drawings
 KINDS = (".otf", ".ttf")
 
@@ -43,7 +44,7 @@ KINDS = (".otf", ".ttf")
 def run(options: ExportOptions) -> int:
     """Trace the drawings and write the font; returns 1 when a drawing had no outline."""
     export = make_ready(options)
-    with locked(export.out.parent, f".{export.out.name}.lock", f"making {export.out.name} in"):
+    with locked(export.out.parent, f".{export.out.name}.lock", _("making {name} in", name=export.out.name)):
         remove_stray(export.out.parent)
         return export.write(options.num_workers or cores())
 
@@ -255,17 +256,7 @@ class Export:
             self.out.with_name(f".{self.out.name}.traces"), self.images, self.tolerance, self.layout.lattice
         )
         traces.trace(workers)
-        for character, reason in list(traces.errors.items())[:10]:
-            logger.error(
-                _(
-                    "{character} ({character2}): the drawing {reason}; left out",
-                    character=character,
-                    character2=codepoint_name(character),
-                    reason=reason,
-                )
-            )
-        if len(traces.errors) > 10:
-            logger.error(_("and {count} more", count=len(traces.errors) - 10))
+        tell_errors(traces.errors)
         if not len(traces):
             traces.remove()
             raise UserError(
@@ -281,36 +272,37 @@ class Export:
         glyphs = (self.layout.glyph(character, contours) for character, contours in traces)
         if self.filling is not None and lent:
             glyphs = chain(glyphs, self.filling.lent(lent, self.layout.units_per_em))
-            terms = abbreviate(self.filling.terms, 300)
-            logger.info(
-                _(
-                    "{count} characters are lent by {name}: {terms}",
-                    count=len(lent),
-                    name=self.filling.glyphs.name,
-                    terms=terms,
-                )
-            )
         if self.base is not None:
-            base = open_base(self.base.spec)  # fresh: no glyph of it has been looked at
-            count = complete_font(base, self.out, glyphs, self.names, self.base.generated, vertical)
-            place = as_text(self.base.file.variation)
-            at = f", a variable font, as it is at {place}" if place else ""
-            anew = sum(c in self.base.generated for c in drawn)
-            again = f"; {anew} that had been generated before are made anew" if anew else ""
-            own = len(base.getGlyphOrder()) - count
-            logger.info(
-                _(
-                    "{out}: {count} glyphs added to the {own} of the base{at}{again}",
-                    out=self.out,
-                    count=count,
-                    own=own,
-                    at=at,
-                    again=again,
-                )
-            )
+            self._complete(self.base, glyphs, vertical, drawn)
         else:
             count = self._build(glyphs, vertical)
             logger.info(_("{out}: {count} drawn glyphs, {total} in all", out=self.out, count=len(traces), total=count))
+        self._tell(lent)
+        self._tell_origins(drawn, lent)
+        traces.remove()
+        return 1 if traces.errors else 0
+
+    def _complete(self, base: Base, glyphs: Iterable[OutlinedGlyph], vertical: dict[str, str], drawn: str) -> None:
+        """Add the glyphs to the base, and say how many they are."""
+        font = open_base(base.spec)  # fresh: no glyph of it has been looked at
+        count = complete_font(font, self.out, glyphs, self.names, base.generated, vertical)
+        place, anew = as_text(base.file.variation), sum(c in base.generated for c in drawn)
+        logger.info(
+            _(
+                "{out}: {count} glyphs added to the {own} of the base{at}{again}",
+                out=self.out,
+                count=count,
+                own=len(font.getGlyphOrder()) - count,
+                at=_(", a variable font, as it is at {place}", place=place) if place else "",
+                again=_("; {anew} that had been generated before are made anew", anew=anew) if anew else "",
+            )
+        )
+
+    def _tell(self, lent: str) -> None:
+        """Say what its maker should know of the font."""
+        if self.filling is not None and lent:
+            terms, name = abbreviate(self.filling.terms, 300), self.filling.glyphs.name
+            logger.info(_("{count} characters are lent by {name}: {terms}", count=len(lent), name=name, terms=terms))
         overrun = "".join(self.layout.overrun)
         if overrun:
             logger.info(
@@ -327,9 +319,6 @@ class Export:
                     english_family=self.names.english_family,
                 )
             )
-        self._tell_origins(drawn, lent)
-        traces.remove()
-        return 1 if traces.errors else 0
 
     def _tell_origins(self, drawn: str, lent: str) -> None:
         """Write which glyphs of the font were generated, or lent, those that the base had before among them."""
@@ -464,3 +453,19 @@ def check(options: ExportOptions) -> Export:
     filling = Filling(options.fill, options.fill_charset) if options.fill else None
     layout = find_layout(options.src_font, options.label, config, base)
     return Export(out, {}, layout, base, options.tolerance, names, filling)
+
+
+def tell_errors(errors: Mapping[str, str]) -> None:
+    """Say which drawings have no outline, the first of many."""
+    for character, reason in list(errors.items())[:MOST_NAMED]:
+        codepoint = codepoint_name(character)
+        logger.error(
+            _(
+                "{character} ({codepoint}): the drawing {reason}; left out",
+                character=character,
+                codepoint=codepoint,
+                reason=reason,
+            )
+        )
+    if len(errors) > MOST_NAMED:
+        logger.error(_("and {count} more", count=len(errors) - MOST_NAMED))

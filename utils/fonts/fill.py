@@ -18,6 +18,7 @@ from utils.glyphs.charset import read_charset
 from utils.glyphs.font_file import FontFile, table, unicode_cmap
 from utils.glyphs.render import GlyphRenderer
 from utils.glyphs.spec import one_font_file
+from utils.messages import _
 
 COPYRIGHT, LICENCE, LICENCE_URL = 0, 13, 14  # entries of a name table
 
@@ -40,7 +41,9 @@ class Filling:
         self.offered = "".join(c for c in offered if wanted is None or c in wanted)
         if not self.offered:
             raise UserError(
-                f"--fill {spec} has no character of {charset}" if charset else f"--fill {spec} has no glyph"
+                _("--fill {spec} has no character of {charset}", spec=spec, charset=charset)
+                if charset
+                else _("--fill {spec} has no glyph", spec=spec)
             )
 
     @property
@@ -49,7 +52,7 @@ class Filling:
         with self.file.open_as_it_is() as font:
             names: Any = font.get("name")
             found = [names.getDebugName(number) for number in (COPYRIGHT, LICENCE, LICENCE_URL)] if names else []
-            return "; ".join(" ".join(text.split()) for text in found if text) or "it says nothing of its licence"
+            return "; ".join(" ".join(text.split()) for text in found if text) or _("it says nothing of its licence")
 
     def lent(self, characters: str, units_per_em: int) -> Iterator[OutlinedGlyph]:
         """The glyphs of `characters`, which the font has, in units of another font."""

@@ -45,13 +45,19 @@ class Names:
             if text is None:
                 continue
             if not text.strip() or len(text.encode("utf-16-be", "surrogatepass")) >= 2 * LONGEST_TEXT:
-                raise ValueError(f"font_{field} is empty or longer than {LONGEST_TEXT} characters")
+                raise ValueError(
+                    _(
+                        "font_{field} is empty or longer than {most} characters",
+                        field=field,
+                        most=LONGEST_TEXT,
+                    )
+                )
             if any(0xD800 <= ord(c) <= 0xDFFF for c in text):
-                raise ValueError(f"font_{field} is not UTF-8")
+                raise ValueError(_("font_{field} is not UTF-8", field=field))
         if self.english is not None and not self.english.isascii():
-            raise ValueError(f"font_name_en {self.english!r} has other letters than those of ASCII")
+            raise ValueError(_("font_name_en {english!r} has other letters than those of ASCII", english=self.english))
         if not re.fullmatch(r"[0-9]{1,4}(\.[0-9]{1,6})?", self.version):
-            raise ValueError(f"font_version {self.version!r} is not a number such as 1.002")
+            raise ValueError(_("font_version {version!r} is not a number such as 1.002", version=self.version))
 
     @property
     def is_derived(self) -> bool:

@@ -41,7 +41,7 @@ def read_square(path: Path) -> tuple[str, np.ndarray]:
         raise UserError(_("can't be read: {reason}", reason=error.strerror)) from error
     pixels = np.asarray(read_image(content))
     if pixels.shape[0] != pixels.shape[1]:
-        raise UserError(_("is {shape} x {shape2} pixels, not square", shape=pixels.shape[1], shape2=pixels.shape[0]))
+        raise UserError(_("is {width} x {height} pixels, not square", width=pixels.shape[1], height=pixels.shape[0]))
     return short_digest(content), pixels
 
 
@@ -86,7 +86,9 @@ def trace_files(jobs: Sequence[Job], tolerance: float, lattice: Lattice) -> list
             record["error"] = str(error)
     for side, some in by_side.items():
         own = Lattice(*(value * side for value in lattice))
-        for (record, _), contours in zip(some, trace_all([pixels for _, pixels in some], tolerance, own), strict=True):
+        for (record, _pixels), contours in zip(
+            some, trace_all([pixels for _record, pixels in some], tolerance, own), strict=True
+        ):
             if contours:
                 record["contours"] = as_shares(contours, side)
             else:

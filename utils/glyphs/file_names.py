@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from utils.glyphs.charset import CODEPOINT, is_drawable, is_han
+from utils.messages import _
 
 # What a file manager adds to the name of a second file: `U+4E00 (1)`, `永 copy 2`, `永 - 複製`.
 COPY = re.compile(r"( \([0-9]{1,3}\)| ?-? (copy|複製|副本)( [0-9]{1,3})?( \([0-9]{1,3}\))?)$")
@@ -62,9 +63,11 @@ def _note(
     found: dict[str, str | None], bare: Sequence[str], is_hexadecimal: bool, could_be_hexadecimal: int
 ) -> str | None:
     numbers = [stem for stem in bare if (HEXADECIMAL if is_hexadecimal else DECIMAL).fullmatch(stem)]
-    example = next((f", such as {stem} for {found[stem]}" for stem in numbers if found.get(stem)), "")
+    example = next(
+        (_(", such as {stem} for {found}", stem=stem, found=found[stem]) for stem in numbers if found.get(stem)), ""
+    )
     if is_hexadecimal:
-        return f"{len(numbers)} names are read as hexadecimal code points{example}"
+        return _("{count} names are read as hexadecimal code points{example}", count=len(numbers), example=example)
     if could_be_hexadecimal and example:
-        return f"{len(numbers)} names are read as decimal code points{example}"
+        return _("{count} names are read as decimal code points{example}", count=len(numbers), example=example)
     return None

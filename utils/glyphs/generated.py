@@ -65,14 +65,22 @@ def disregard_generated(font: GlyphRenderer, file: str | None = None) -> Generat
 def generated_line(font: GlyphRenderer, found: Generated) -> str:
     """The line that says what became of a font's generated glyphs."""
     if found.edited and not found.unchanged:
-        return (
-            f"{font.path.name}: none of its {len(found.edited)} generated glyphs is as it was made, and all count as "
-            "drawn: if the font was converted or scaled, and not corrected, use it as it was"
+        return _(
+            "{name}: none of its {count} generated glyphs is as it was made, and all count as drawn: if the font "
+            "was converted or scaled, and not corrected, use it as it was",
+            name=font.path.name,
+            count=len(found.edited),
         )
-    kept = f"; {len(found.edited)} were changed since, and count as drawn: {abbreviate(found.edited)}"
-    return (
-        f"{font.path.name}: {len(found.unchanged)} glyphs are as they were generated, and count as lacking"
-        f"{kept if found.edited else ''}"
+    kept = _(
+        "; {count} were changed since, and count as drawn: {edited}",
+        count=len(found.edited),
+        edited=abbreviate(found.edited),
+    )
+    return _(
+        "{name}: {count} glyphs are as they were generated, and count as lacking{more}",
+        name=font.path.name,
+        count=len(found.unchanged),
+        more=kept if found.edited else "",
     )
 
 

@@ -65,14 +65,16 @@ class GlyphImages:
                     reason=reason,
                 )
             )
-        turned = f"images that were light on dark, and are turned: {self._turned}" if self._turned else None
+        turned = (
+            _("images that were light on dark, and are turned: {turned}", turned=self._turned) if self._turned else None
+        )
         self.notes += [f"{self.name}: {note}" for note in (named.note, turned) if note]
 
     def _add(self, file: Path, character: str | None) -> bytes:
         """Take a file in, or note why not; returns what identifies its content."""
         try:
             if file.suffix.lower() not in EXTENSIONS:
-                raise UserError(NO_IMAGE, code="no_image")
+                raise UserError(_(NO_IMAGE), code="no_image")
             if character is None:
                 raise UserError(_("is not named by a character"), code="unnamed")
             if character in self._glyphs:
@@ -197,7 +199,7 @@ def em_box(pixels: np.ndarray, known: Shades) -> Image.Image:
     Raises:
         UserError: when there is no ink to tell from the paper, or there are lines around.
     """
-    dark, paper, ring, _ = known
+    dark, paper, ring, _inked = known
     if ring - paper > CONTRAST:
         raise UserError(_("has a dark border: cut the lines of the grid off"), code="border")
     if paper - dark < CONTRAST:

@@ -33,7 +33,7 @@ from utils.glyphs.charset import is_han
 from utils.glyphs.font_file import FontFile, OpenFont, em_bottom, glyph_data
 from utils.glyphs.placement import Box, Movement, Placement
 from utils.glyphs.spec import BUNDLED, PREFIX, font_files
-from utils.glyphs.variation import axes_of, describe_axes, name_of
+from utils.glyphs.variation import Axis, axes_of, describe_axes, name_of
 from utils.messages import _
 
 # What fontTools finds odd in a font that can be read all the same is no line for the user.
@@ -138,28 +138,38 @@ class GlyphRenderer:
     def title(self) -> str:
         """The font's name and file; of a collection, also which of its fonts this is; of a variable font, where."""
         count = self.face.num_faces
-        which = f", font {self.index} of {count}: choose with #0 to #{count - 1}" if count > 1 else ""
+        which = (
+            _(", font {index} of {count}: choose with #0 to #{last}", index=self.index, count=count, last=count - 1)
+            if count > 1
+            else ""
+        )
         more = len(self.files) - 1
-        slices = f" and {more} more slice{'s' if more > 1 else ''}" if more else ""
-        return f"{self.name}, from {self.path.name}{slices}{which}{self._variation[1]}"
+        slices = _(" and 1 more slice") if more == 1 else _(" and {more} more slices", more=more) if more else ""
+        return f"{self.name}, from {self.path.name}{slices}{which}{self._where()}"
 
     @functools.cached_property
-    def _variation(self) -> tuple[str, str]:
-        """Of a variable font, the name of the place where it was put, and what is said of the place."""
+    def _variation(self) -> tuple[str, list[Axis]]:
+        """Of a variable font, the name of the place where it was put, and its axes."""
         if not self.face.has_multiple_masters:
-            return "", ""
+            return "", []
         try:
             with self.files[0].open_as_it_is() as font:
-                place, axes = dict(self.files[0].variation), axes_of(font)
-                name = name_of(font, place) if place else ""
+                place, axes = self.files[0].variation, axes_of(font)
+                return name_of(font, dict(place)) if place else "", axes
         # As above: what is raised for a damaged table is no closed set. The glyphs can be drawn all the same.
         except Exception:
-            return "", ", a variable font"
+            return "", []
+
+    def _where(self) -> str:
+        """What is said of the place of a variable font."""
+        if not self.face.has_multiple_masters:
+            return ""
+        place, axes = dict(self.files[0].variation), self._variation[1]
         if not axes:
-            return "", ", a variable font"
-        at = " ".join(f"{axis.tag} {place.get(axis.tag, axis.usual):g}" for axis in axes)
-        choose = "" if place else f", as it is: choose with :{axes[0].tag}=VALUE ({describe_axes(axes)})"
-        return name, f", a variable font at {abbreviate(at, 60)}{choose}"
+            return _(", a variable font")
+        at = abbreviate(" ".join(f"{axis.tag} {place.get(axis.tag, axis.usual):g}" for axis in axes), 60)
+        hint = _(", as it is: choose with :{tag}=VALUE ({axes})", tag=axes[0].tag, axes=describe_axes(axes))
+        return _(", a variable font at {at}{choose}", at=at, choose="" if place else hint)
 
     @functools.cached_property
     def em_bottom(self) -> int:

@@ -86,7 +86,7 @@ class FontSeries(GlyphRenderer):
 
     @property
     def title(self) -> str:
-        return "; for what it lacks ".join(font.title for font in self.fonts)
+        return _("; for what it lacks ").join(font.title for font in self.fonts)
 
     def describe(self) -> dict:
         found = super().describe()

@@ -92,7 +92,7 @@ def _without_place(name: str) -> list[FontFile]:
         name = f"{BUNDLED / match[1]}{match[2]}"
     if Path(name).is_file():
         return [FontFile(Path(name))]
-    stem, _, index = name.rpartition("#")
+    stem, _sign, index = name.rpartition("#")
     if stem and Path(stem).is_file():
         if not (index.isascii() and index.isdigit()):
             if set(index) & set("+:"):  # a place or another font comes after it

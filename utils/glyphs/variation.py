@@ -58,7 +58,7 @@ def find_variation(font: TTFont, text: str, spec: str) -> Variation:
         return tuple((tag, float(found[tag])) for tag in axes if tag in found)
     settings = [SETTING.fullmatch(part.strip()) for part in text.split(",")]
     if None in settings:
-        names = f" nor one of {abbreviate(', '.join(instances), 100)}" if instances else ""
+        names = _(" nor one of {instances}", instances=abbreviate(", ".join(instances), 100)) if instances else ""
         raise UserError(
             _("font {spec}: '{text}' after the colon is not AXIS=VALUE{names}", spec=spec, text=text, names=names)
         )
@@ -67,10 +67,10 @@ def find_variation(font: TTFont, text: str, spec: str) -> Variation:
         if tag not in axes:
             raise UserError(
                 _(
-                    "font {spec} has no axis {tag}: it has {describe_axes}",
+                    "font {spec} has no axis {tag}: it has {axes}",
                     spec=spec,
                     tag=tag,
-                    describe_axes=describe_axes(list(axes.values())),
+                    axes=describe_axes(list(axes.values())),
                 )
             )
         if not axes[tag].least <= value <= axes[tag].greatest:

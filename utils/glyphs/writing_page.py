@@ -141,7 +141,7 @@ def read_page(photo: np.ndarray) -> tuple[PageForm, Iterator[tuple[str, np.ndarr
     """
     cv2 = opencv()
     detector = cv2.aruco.ArucoDetector(_dictionary(), _careful())
-    found, numbers, _ = detector.detectMarkers(photo)
+    found, numbers, _rejected = detector.detectMarkers(photo)
     known = {int(n): corners[0] for n, corners in zip([] if numbers is None else numbers.ravel(), found, strict=True)}
     marks = [n for n in range(4) if n in known]
     if len(marks) < FEWEST_MARKS:
@@ -151,7 +151,7 @@ def read_page(photo: np.ndarray) -> tuple[PageForm, Iterator[tuple[str, np.ndarr
     seen = np.concatenate([known[n] for n in marks]).astype(np.float32)
     there = np.concatenate([_corners(*mark_places()[n], MARK) for n in marks]).astype(np.float32)
     scale = float(np.clip(_dots_in(seen, there), COARSEST, FINEST))
-    transform, _ = cv2.findHomography(seen, there * scale)
+    transform, _kept = cv2.findHomography(seen, there * scale)
     size = round(WIDTH * scale), round(HEIGHT * scale)
     page = cv2.warpPerspective(photo, transform, size, flags=cv2.INTER_CUBIC, borderValue=255)
     form = PageForm.from_code(_read_code(page, scale))
@@ -226,7 +226,7 @@ def _read_code(page: np.ndarray, scale: float) -> str:
         side = round(part.shape[1] * times), round(part.shape[0] * times)
         scaled = np.asarray(Image.fromarray(part).resize(side, Image.Resampling.BICUBIC))
         for detector in detectors:
-            text, *_ = detector.detectAndDecode(scaled)
+            text, *_rest = detector.detectAndDecode(scaled)
             if text:
                 return text
     raise UserError(_("has a code that can't be read: photograph it sharper, or in better light"))

@@ -22,7 +22,7 @@ class NonFinite(Failure):
     """A loss or a weight became NaN or infinite; the message names the step and what it was."""
 
     def __init__(self, step: int, what: str, advice: str):
-        super().__init__(f"step {step}: {what} is not a finite number: {advice}")
+        super().__init__(_("step {step}: {what} is not a finite number: {advice}", step=step, what=what, advice=advice))
 
 
 class LossLog:
@@ -38,7 +38,7 @@ class LossLog:
         path: Path | None,
         step: int,
         mean: Callable[[Tensor], Tensor] = Tensor.cpu,
-        advice: str = "try a lower --lr",
+        advice: str = _("try a lower --lr"),
     ):
         self.mean, self.advice = mean, advice
         self._pending: list[tuple[int, float, float, Mapping[str, Tensor]]] = []
@@ -68,15 +68,15 @@ class LossLog:
         if not self._pending:
             return {}
         names = list(self._pending[0][3])
-        values = torch.stack([torch.stack([losses[name] for name in names]) for *_, losses in self._pending])
+        values = torch.stack([torch.stack([losses[name] for name in names]) for *_rest, losses in self._pending])
         values = self.mean(values).tolist()
-        for (step, *_), row in zip(self._pending, values, strict=True):
+        for (step, *_rest), row in zip(self._pending, values, strict=True):
             wrong = [f"{name} {value}" for name, value in zip(names, row, strict=True) if not math.isfinite(value)]
             if wrong:
                 raise NonFinite(step, ", ".join(wrong), self.advice)
         rows = [
             [str(step), f"{epoch:.4f}", f"{lr:.6g}", *(f"{value:.6g}" for value in row)]
-            for (step, epoch, lr, _), row in zip(self._pending, values, strict=True)
+            for (step, epoch, lr, _losses), row in zip(self._pending, values, strict=True)
         ]
         if self._table is not None:
             self._table.append(["step", "epoch", "lr", *names], rows)

@@ -207,16 +207,16 @@ def small_default_line(choice: Choice) -> str | None:
     if not small:
         return None
     used = " ".join(as_given(name, getattr(choice.options, name)) for name in small)
-    return f"no fonts given and no CUDA device: a small run on the bundled fonts, {used}"
+    return _("no fonts given and no CUDA device: a small run on the bundled fonts, {used}", used=used)
 
 
 def idle_flags_lines(given: Given, options: TrainOptions) -> list[str]:
     """Lines that say which of the given flags do nothing, since what they belong to is left out."""
     reasons = {}
     if not options.Ladv_penalty:
-        reasons[OF_DISCRIMINATOR] = "without --Ladv_penalty there is no discriminator to train"
+        reasons[OF_DISCRIMINATOR] = _("without --Ladv_penalty there is no discriminator to train")
     if not options.augment:
-        reasons[("warp",)] = "with --no-augment the glyphs stay as they are"
+        reasons[("warp",)] = _("with --no-augment the glyphs stay as they are")
     lines = []
     for names, reason in reasons.items():
         idle = [as_given(name, given[name]) for name in names if given.get(name, False) is not False]
@@ -229,7 +229,7 @@ def amp_line(options: TrainOptions, device_type: str) -> str | None:
     """The line that says that a processor trains in another precision than it always did."""
     if device_type != "cpu" or options.amp == "off" or "amp" not in options.of_machine:
         return None
-    return f"training in {options.amp}, which this processor has units for (--amp off trains in float32)"
+    return _("training in {amp}, which this processor has units for (--amp off trains in float32)", amp=options.amp)
 
 
 def with_labels(choice: Choice, count: int) -> Choice:

@@ -60,14 +60,14 @@ class Pretrained:
             if row is None:
                 logger.info(_("label {label} {name} is new", label=label, name=name))
                 continue
-            changed = ", whose content was another" if by_content is None and digest and self.digests else ""
+            changed = _(", whose content was another") if by_content is None and digest and self.digests else ""
             logger.info(
                 _(
-                    "label {label} {name} is known: it starts from label {row} {label2}{changed}",
+                    "label {label} {name} is known: it starts from label {row} {other}{changed}",
                     label=label,
                     name=name,
                     row=row,
-                    label2=self.labels[row],
+                    other=self.labels[row],
                     changed=changed,
                 )
             )
@@ -173,7 +173,7 @@ def _read_file(path: Path) -> Read:
 
 def _read_folder(path: Path, resume: str, kind: str) -> Read:
     config = read_config(Paths(path))
-    for _ in range(MOST_LOOKS):
+    for _look in range(MOST_LOOKS):
         weights = find_weights(weights_folder(Paths(path), resume), resume, kind)
         companions = _companions(weights)
         if weights.path.is_file():

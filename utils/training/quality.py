@@ -16,7 +16,7 @@ from utils.experiment import checkpoint, pth
 from utils.experiment.config import Paths
 from utils.experiment.tables import StepTable, best_step, read_quality, stale
 from utils.images import to_grey
-from utils.messages import _
+from utils.messages import _, in_english
 from utils.sample import draw
 from utils.training.calibration import Calibrator
 from utils.training.report import write_report
@@ -115,12 +115,20 @@ class Scorer:
         found = score_columns(columns)
         scores = {f"{held_out.replace('-', '_')}_{kind}": measures for kind, measures in found.items()}
         errors = ", ".join(f"{kind} {measures['l1']:.4f}" for kind, measures in found.items())
-        line = f"step {step}: L1 on {len(self.sheet_pairs)} {held_out} characters: {errors}"
+        line = _(
+            "step {step}: L1 on {count} {held_out} characters: {errors}",
+            step=step,
+            count=len(self.sheet_pairs),
+            held_out=_(held_out),
+            errors=errors,
+        )
         if self.validation:
             kind = self.examiner.kinds()[-1]
             measures = score_columns(self.examiner.columns(self.validation, [kind]))[kind]
             scores[f"validation_{kind}"] = measures
-            line += f"; on {len(self.validation)} for validation: {kind} {measures['l1']:.4f}"
+            line += _(
+                "; on {count} for validation: {kind} {l1:.4f}", count=len(self.validation), kind=kind, l1=measures["l1"]
+            )
         self._log.add(step, scores)
         self._stale = stale(self.rows)
         return columns, line
@@ -156,7 +164,9 @@ class Scorer:
                 columns = self.examiner.columns(pairs, [kind])
                 scores[f"{kind}, step {best}"] = score_columns(columns, strokes_too=True)[kind]
         what = f"{len(pairs)} {self._kind_of_pairs()} characters"
-        write_report(self.paths, step, self.data.summary(), scores, what, best)
+        with in_english():
+            data = self.data.summary()
+        write_report(self.paths, step, data, scores, what, best)
 
     def _kind_of_pairs(self) -> str:
         return "held-out" if self.data.held_out_pairs else "training"
@@ -174,4 +184,6 @@ class SaturationWatch:
         self._in_a_row = self._in_a_row + 1 if won else 0
         if self._in_a_row != SATURATED_REPORTS:
             return None
-        return "the discriminator tells every drawing from a true glyph and teaches little: try a lower --lr_D or --ndf"
+        return _(
+            "the discriminator tells every drawing from a true glyph and teaches little: try a lower --lr_D or --ndf"
+        )

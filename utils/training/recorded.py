@@ -93,11 +93,11 @@ def changes_on_resume(given: Mapping[str, Any], options: TrainOptions, config: M
         if FLAGS[name].kept is Kept.FIXED:
             raise UserError(
                 _(
-                    "{given} contradicts the checkpoint, whose {name} is {get}: leave the flag out, or start another "
+                    "{given} contradicts the checkpoint, whose {name} is {known}: leave the flag out, or start another "
                     "experiment",
                     given=as_given(name, given[name]),
                     name=name,
-                    get=saved.get(name),
+                    known=saved.get(name),
                 )
             )
     lengths = " ".join(as_given(name, given[name]) for name in LENGTHS if name in given)
@@ -105,5 +105,6 @@ def changes_on_resume(given: Mapping[str, Any], options: TrainOptions, config: M
     machine = [name for name in chosen_by_machine(saved) if name not in given]
     changed += [name for name in machine if getattr(options, name) != saved[name]]
     return lines + [
-        f"{as_given(name, getattr(options, name))} from here on, {saved.get(name)} before" for name in changed
+        _("{value} from here on, {before} before", value=as_given(name, getattr(options, name)), before=saved.get(name))
+        for name in changed
     ]

@@ -52,7 +52,7 @@ def register(source: Tensor, target: Tensor) -> Tensor:
         start, goal = (_evened(F.avg_pool2d(_blurred(ink, deviation), taken)) for ink in inks)
         optimizer = torch.optim.Adam([found], lr=RATE)
         scale = goal.square().mean((1, 2, 3)).clamp(min=1e-6)
-        for _ in range(STEPS):
+        for _step in range(STEPS):
             moved = deformed(1 - start, found).neg() + 1
             off = (moved - goal).square().mean((1, 2, 3)) / scale
             optimizer.zero_grad()

@@ -56,7 +56,7 @@ def train(given: Mapping[str, Any]) -> int:
     with joined(device) as ranks, contextlib.ExitStack() as stack:
         with ranks.together():
             if ranks.is_main:
-                stack.enter_context(locked(paths.root, ".training.lock", "training in"))
+                stack.enter_context(locked(paths.root, ".training.lock", _("training in")))
                 clean(paths)
         with ranks.together():
             ready = make_ready(given, paths, ranks)
@@ -339,7 +339,7 @@ def go_on(trainer: Trainer, plan: Plan, parts: dict[str, dict[str, Any]], asked:
     if pretrained:
         trainer.start_from(pretrained, step=0 if options.fine_tune else pretrained.step)
         begin_in_known_styles(trainer, pretrained)
-        where = f"from the weights alone of {pretrained.path}, with a fresh optimizer"
+        where = _("from the weights alone of {path}, with a fresh optimizer", path=pretrained.path)
         logger.info(_("starting at step {step} {where}", step=trainer.step, where=where))
     elif parts:
         trainer.load(parts, parts[checkpoint.STATE]["step"])

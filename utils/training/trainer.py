@@ -88,9 +88,11 @@ class Trainer:
         """The line that says where this run ends, and by which flag."""
         limits = self.limits()
         if not limits:
-            return f"this run ends after {self.options.max_minutes:g} minutes, by --max_minutes"
+            return _(
+                "this run ends after {max_minutes:g} minutes, by --max_minutes", max_minutes=self.options.max_minutes
+            )
         flag = min(limits, key=lambda name: limits[name])
-        return f"this run ends at step {limits[flag]}, by {flag}"
+        return _("this run ends at step {step}, by {flag}", step=limits[flag], flag=flag)
 
     def _images_at(self, step: int | None) -> int | None:
         """How many images have been trained on at a step to come."""
@@ -155,7 +157,7 @@ class Trainer:
         enough = self.ranks.is_main and self.scorer.has_enough(self.options.early_stop)
         if not self.ranks.most(int(enough)):
             return False
-        stopped = f"this run has stopped by --early_stop {self.options.early_stop}"
+        stopped = _("this run has stopped by --early_stop {early_stop}", early_stop=self.options.early_stop)
         logger.info(_("step {step}: {stopped}; --early_stop 0 continues", step=self.step, stopped=stopped))
         return True
 
@@ -297,8 +299,8 @@ class Trainer:
 
     def _advice(self) -> str:
         """What to try when a loss is no number any more."""
-        amp = "--amp off, or " if self.model.config.amp != "off" else ""
-        return f"try {amp}a lower --lr, with --resume latest"
+        amp = _("--amp off, or ") if self.model.config.amp != "off" else ""
+        return _("try {amp}a lower --lr, with --resume latest", amp=amp)
 
     # ------------------------------------------------------------------------ checkpoints
 
@@ -315,7 +317,7 @@ class Trainer:
         parts = parts_from(self.model.state_dict(), self.model.calibration, self.step, self.images_seen)
         wrong = find_non_finite(parts)
         if wrong:
-            raise NonFinite(self.step, f"a weight of {wrong}", self._advice())
+            raise NonFinite(self.step, _("a weight of {wrong}", wrong=wrong), self._advice())
         checkpoint.save_checkpoint(self.paths.checkpoint, self.step, parts)
 
     def load(self, parts: Mapping[str, Mapping[str, Any]], step: int) -> None:

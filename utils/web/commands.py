@@ -5,10 +5,12 @@ from dataclasses import dataclass
 from utils.errors import UserError
 from utils.experiment import checkpoint
 from utils.experiment.config import Paths
+from utils.glyphs.render import GlyphRenderer
 from utils.messages import _
 from utils.web.projects import Project
 
 TRAIN, DRAW, FONT, TEMPLATE = "train.py", "infer.py", "utils.font_export", "utils.template"
+AUTO, KINDS = "auto", ("otf", "ttf")  # auto: as the font that is completed, else the first
 MARKS_AND_LETTERS = "punctuation+bopomofo+latin"  # what is borrowed of the source font
 
 
@@ -25,13 +27,13 @@ class Training:
 
 def is_trained(project: Project) -> bool:
     """Whether the project has a checkpoint."""
-    return bool(checkpoint.drawable_steps(Paths(project.experiment).checkpoint))
+    return bool(checkpoint.drawable_steps(Paths(project.root).checkpoint))
 
 
 def train_flags(project: Project, training: Training) -> list[str]:
     """The flags of train.py: a project that has a checkpoint goes on from it, if it is not to start over."""
     goes_on = is_trained(project) and not training.start_over
-    flags = ["--experiment_dir", str(project.experiment)]
+    flags = ["--experiment_dir", str(project.root)]
     flags += ["--resume", "latest"] if goes_on else data_flags(project)
     if not goes_on:
         flags += ["--g_blur", "--ema_decay", "0.999", *(["--from_scratch"] if training.from_scratch else [])]
@@ -62,7 +64,7 @@ def draw_flags(project: Project, charset: str, text: str, only_missing: bool) ->
     """
     if not is_trained(project):
         raise UserError(_("nothing is trained yet"))
-    flags = ["--experiment_dir", str(project.experiment), "--suspects"]
+    flags = ["--experiment_dir", str(project.root), "--suspects"]
     target = project.font("target")
     if text.strip():
         return [*flags, "--src_txt", text.strip()]
@@ -76,7 +78,7 @@ class FontChoice:
     """What the form of the font holds."""
 
     name: str = ""
-    kind: str = "otf"
+    kind: str = AUTO
     complete: bool = True  # the font that was uploaded, rather than make one of the drawings alone
     borrow: bool = False
     reviewed: bool = False  # leave out what was marked
@@ -84,7 +86,13 @@ class FontChoice:
 
 def font_name(project: Project, choice: FontChoice) -> str:
     """The file name of the font."""
-    return f"{project.name}.{choice.kind}"
+    kind, target = choice.kind, project.font("target")
+    if kind not in KINDS:
+        kind = KINDS[0]
+        if choice.complete and target:
+            with GlyphRenderer(target).files[0].open() as font:
+                kind = "ttf" if "glyf" in font else "otf"
+    return f"{project.name}.{kind}"
 
 
 def font_flags(project: Project, choice: FontChoice) -> list[str]:
@@ -93,7 +101,7 @@ def font_flags(project: Project, choice: FontChoice) -> list[str]:
     Raises:
         UserError: when letters are to be borrowed of a source font that was not uploaded.
     """
-    flags = ["--experiment_dir", str(project.experiment)]
+    flags = ["--experiment_dir", str(project.root)]
     flags += ["--font_out", str(project.fonts / font_name(project, choice))]
     flags += ["--font_name", choice.name.strip()] if choice.name.strip() else []
     target, source = project.font("target"), project.font("source")

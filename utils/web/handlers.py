@@ -17,7 +17,7 @@ from utils.messages import _
 from utils.web import commands
 from utils.web.commands import FontChoice, Training
 from utils.web.jobs import ROOT, Job, Jobs, State
-from utils.web.preview import coverage_of
+from utils.web.preview import Row, coverage_of
 from utils.web.projects import Project, begin_glyphs, open_project, projects_in, take_font, take_images
 
 LINES = 40  # of the log
@@ -68,20 +68,22 @@ class Handlers:
         last = self.jobs.last()
         lines = self.jobs.log(name) if name else []
         running = last is not None and last[1] is State.RUNNING
-        reported = bool(name) and (Project(self.folder / name).experiment / "report.html").is_file()
+        reported = bool(name) and (self.folder / name / "report.html").is_file()
         news = f"{last and (last[0].id, last[1].name)} {reported}"
         return status(last, self.folder, lines), "\n".join(lines[-LINES:]), gr.update(interactive=running), news
 
     def coverage(self, name: str | None) -> Any:
         """The fonts of a project, and how much of each charset they have."""
-        shown: list[Any] = []
-        for role in ("source", "target"):
-            try:
-                title, rows = coverage_of(self.project(name), role) if name else ("", [])
-            except UserError as error:
-                title, rows = str(error), []
-            shown += [f"**{html.escape(title)}**" if title else "", [list(row) for row in rows]]
-        return shown
+        return tuple(self._coverage_of(name, role) for role in ("source", "target"))
+
+    def _coverage_of(self, name: str | None, role: str) -> str:
+        if not name:
+            return ""
+        try:
+            title, rows = coverage_of(self.project(name), role)
+        except UserError as error:
+            return block(str(error))
+        return f"<strong>{html.escape(title)}</strong>" + (table(rows) if rows else "")
 
     def pages_of(self, name: str | None) -> Any:
         """The report, the review page and the downloads of a project."""
@@ -200,8 +202,17 @@ def status(last: tuple[Job, State] | None, folder: Path, lines: Sequence[str]) -
 
 def count_drawn(root: Path, job: Job) -> int:
     """How many glyphs a job has drawn so far."""
-    drawings = (Project(root).experiment / "infer").glob("*/*.png")
+    drawings = (root / "infer").glob("*/*.png")
     return sum(path.stat().st_mtime >= job.started for path in drawings if path.parent.name.isdecimal())
+
+
+def table(rows: Sequence[Row]) -> str:
+    """The coverage of charsets, in markup."""
+    lines = [
+        f"<tr><td><code>{name}</code> {html.escape(what)}</td><td>{have} / {count}</td><td>{share}</td></tr>"
+        for name, what, have, count, share in rows
+    ]
+    return f"<table class='coverage'>{''.join(lines)}</table>"
 
 
 def block(text: str) -> str:
@@ -211,7 +222,7 @@ def block(text: str) -> str:
 
 def frame(project: Project, page: str) -> str:
     """A page of the project within this one; a note where it is not there yet."""
-    file = project.experiment / ("infer/review.html" if page == "review.html" else page)
+    file = project.root / ("infer/review.html" if page == "review.html" else page)
     if not file.is_file():
         return block(_("it is not there yet"))
     version = "" if page == "report.html" else f"?{file.stat().st_mtime_ns}"  # that one looks for a newer one itself

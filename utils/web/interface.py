@@ -4,9 +4,11 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from gradio.themes import Default
 
 from utils.glyphs.charset import NAMED
 from utils.messages import _
+from utils.web.commands import AUTO, KINDS
 from utils.web.handlers import Handlers, told
 from utils.web.projects import FONTS, projects_in
 
@@ -14,6 +16,9 @@ EVERY = 2.0  # seconds between looks at the job
 CSS = """
 iframe { width: 100%; height: 75vh; border: 1px solid var(--border-color-primary); border-radius: 8px }
 .status { padding: 0.6em 0.9em; border-radius: 8px; background: var(--block-background-fill); overflow-wrap: anywhere }
+.coverage td { padding: 0.15em 0.8em 0.15em 0; vertical-align: top }
+.coverage td + td { text-align: right; white-space: nowrap }
+#plan textarea, #log textarea { font-family: ui-monospace, monospace }
 """
 # The review page in its frame has its marks, and this page is of the same server.
 MARKS = """(...given) => {
@@ -28,7 +33,7 @@ MANY: dict[str, Any] = {"file_count": "multiple", "height": 120}
 
 def make_theme() -> Any:
     """A theme whose fonts are the reader's own: nothing is fetched."""
-    return gr.themes.Default(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])
+    return Default(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])
 
 
 def make_interface(folder: Path) -> gr.Blocks:
@@ -88,7 +93,7 @@ def glyphs_tab(handlers: Handlers, name: Any) -> None:
                 cut = gr.Button(_("Cut the glyphs out"), elem_id="cut")
                 said = gr.Textbox(label=_("What the program says"), lines=3, interactive=False, elem_id="cut-said")
 
-    shown = [*source_shown, *target_shown]
+    shown = [source_shown, target_shown]
     after: dict[str, Any] = {"fn": told(handlers.coverage), "inputs": name, "outputs": shown, **QUIET}
     name.change(**after)
     take_source.click(told(handlers.source), [name, *source], None, **BUSY).then(**after)
@@ -98,34 +103,31 @@ def glyphs_tab(handlers: Handlers, name: Any) -> None:
     template.click(told(handlers.template), [name, charset, count], [said, link], **BUSY)
 
 
-def font_upload(role: str, label: str) -> tuple[list[Any], Any, list[Any]]:
-    """A file and the place in it, the button that takes it, and where its title and coverage are shown."""
+def font_upload(role: str, label: str) -> tuple[list[Any], Any, Any]:
+    """A file and the place in it, the button that takes it, and where its name and coverage are shown."""
     file = gr.File(label=label, file_types=list(FONTS), height=120, elem_id=f"{role}-file")
     hint = _("of a .ttc, or of a variable font: #3, :wght=400")
     place = gr.Textbox(label=_("Which font in the file"), placeholder=hint, max_lines=1, elem_id=f"{role}-place")
     take = gr.Button(_("Take this font"), elem_id=f"take-{role}")
-    title = gr.Markdown(elem_id=f"{role}-title")
-    headers = [_("charset"), _("what it is"), _("there"), _("of"), "%"]
-    table = gr.Dataframe(headers=headers, interactive=False, wrap=True, elem_id=f"{role}-coverage")
-    return [file, place], take, [title, table]
+    return [file, place], take, gr.HTML(elem_id=f"{role}-coverage")
 
 
 def training_tab(handlers: Handlers, name: Any) -> Any:
     """The form of the training; returns where its report is shown."""
-    gr.Markdown(_("A project that was trained goes on from there; its state is saved when it is stopped."))
-    with gr.Row():
-        minutes = gr.Number(
-            label=_("End after so many minutes (0: as the program chooses)"), value=0, minimum=0, elem_id="minutes"
-        )
-        steps = gr.Number(label=_("or at a step"), value=0, minimum=0, precision=0, elem_id="steps")
-        batch = gr.Number(label=_("Glyphs at once (0: 16)"), value=0, minimum=0, precision=0, elem_id="batch")
-    with gr.Row():
-        scratch = gr.Checkbox(label=_("From nothing, without the bundled base"), elem_id="scratch")
-        over = gr.Checkbox(label=_("Start over, deleting what was trained"), elem_id="over")
-    with gr.Row():
+    with gr.Row(equal_height=True):
+        hint = _("A project that was trained goes on from there; its state is saved when it is stopped.")
+        label = _("End after so many minutes (0: as the program chooses)")
+        minutes = gr.Number(label=label, info=hint, value=0, minimum=0, elem_id="minutes")
+        train = gr.Button(_("Train"), variant="primary", scale=0, min_width=160, elem_id="train")
+    with gr.Accordion(_("More"), open=False, elem_id="more"):
+        with gr.Row():
+            steps = gr.Number(label=_("End at a step"), value=0, minimum=0, precision=0, elem_id="steps")
+            batch = gr.Number(label=_("Glyphs at once (0: 16)"), value=0, minimum=0, precision=0, elem_id="batch")
+        with gr.Row():
+            scratch = gr.Checkbox(label=_("From nothing, without the bundled base"), elem_id="scratch")
+            over = gr.Checkbox(label=_("Start over, deleting what was trained"), elem_id="over")
         check = gr.Button(_("What would be trained?"), elem_id="check")
-        train = gr.Button(_("Train"), variant="primary", elem_id="train")
-    plan = gr.Textbox(label=_("The plan"), lines=3, max_lines=20, interactive=False, elem_id="plan")
+        plan = gr.Textbox(label=_("The plan"), lines=2, max_lines=20, interactive=False, elem_id="plan")
     form = [name, minutes, steps, batch, scratch, over]
     check.click(told(handlers.check), form, plan, **BUSY)
     train.click(told(handlers.train), form, None, **BUSY)
@@ -147,7 +149,8 @@ def drawing_tab(handlers: Handlers, name: Any) -> None:
 def font_tab(handlers: Handlers, name: Any) -> Any:
     """The form of the font; returns where it is to be downloaded."""
     family = gr.Textbox(label=_("Name of the family"), max_lines=1, elem_id="family")
-    kind = gr.Radio(label=_("Format"), choices=["otf", "ttf"], value="otf", elem_id="kind")
+    kinds = [(_("as my font"), AUTO), *((f".{kind}", kind) for kind in KINDS)]
+    kind = gr.Radio(label=_("Format"), choices=kinds, value=AUTO, elem_id="kind")
     complete = gr.Checkbox(label=_("Complete my font (else: the drawings alone)"), value=True, elem_id="complete")
     borrow = gr.Checkbox(label=_("Borrow punctuation and letters of the source font"), elem_id="borrow")
     reviewed = gr.Checkbox(

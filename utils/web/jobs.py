@@ -75,8 +75,7 @@ class Jobs:
             Failure: when it does not begin.
         """
         with self._starting:
-            if self._is_running():
-                raise UserError(_("a job is running: wait for it, or stop it"))
+            self._check_idle()
             identity = uuid.uuid4().hex
             command = [sys.executable, "-m", "utils.web.worker", str(self._folder), identity, project, script, *flags]
             process = launch(command, self._folder / project / LOG)
@@ -110,6 +109,17 @@ class Jobs:
             return []
         return [line.rpartition("\r")[2] for line in text.replace("\r\n", "\n").split("\n") if line]
 
+    def _check_idle(self) -> None:
+        """Raise UserError when a job runs; one that has noted its end is waited for."""
+        for _try in range(40):
+            if not self._is_running():
+                return
+            job = read_job(self._folder)
+            if job is None or job.code is None:
+                break
+            time.sleep(0.05)
+        raise UserError(_("a job is running: wait for it, or stop it"))
+
     def _is_running(self) -> bool:
         try:
             with locked(self._folder, LOCK, ""):
@@ -118,7 +128,7 @@ class Jobs:
             return True
 
 
-def launch(command: Sequence[str], log: Path) -> subprocess.Popen[bytes]:
+def launch(command: Sequence[str], log: Path) -> "subprocess.Popen[Any]":
     """Start a process that outlives this one, whose lines go to a file."""
     environment = {**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8"}
     apart: dict[str, Any] = {"start_new_session": True}

@@ -25,7 +25,7 @@ CHUNK = 1 << 20
 
 @dataclass(frozen=True)
 class Project:
-    """A folder of the app's folder."""
+    """A folder of the app's folder: an experiment, and beside its files what was uploaded and made."""
 
     root: Path
 
@@ -33,11 +33,6 @@ class Project:
     def name(self) -> str:
         """Its name, which is a plain one."""
         return self.root.name
-
-    @property
-    def experiment(self) -> Path:
-        """The experiment_dir of its training."""
-        return self.root / "run"
 
     @property
     def fonts(self) -> Path:

@@ -74,9 +74,9 @@ def is_from_here(headers: dict[str, str], method: str) -> bool:
 def page_file(project: Project, path: str) -> Path | None:
     """The file of a project that a page may show; None for any other."""
     if path == "report.html" or SHEET.fullmatch(path):
-        return project.experiment / path
+        return project.root / path
     if path == "review.html":
-        return project.experiment / "infer" / path
+        return project.root / "infer" / path
     if path in ("template.pdf", "review.json"):
         return project.root / path
     folder, _slash, name = path.partition("/")
