@@ -132,11 +132,10 @@ def make_plan(given: Mapping[str, Any], paths: Paths, device: torch.device, proc
         data = data_from_config(origin.config["data"], *moved_to)
     else:
         data = open_data(options, origin.pretrained.earlier if origin.pretrained else None)
-    characters = len({character for _, character in data.train_pairs})
     decided = origin.config or (begun and not begun.get("fine_tune"))
-    if not decided and starts_from_base(given, origin, choice, characters, device.type != "cpu"):
+    if not decided and starts_from_base(given, origin, choice, data, device.type != "cpu"):
         origin = replace(origin, pretrained=origin.pretrained or base.read_base())
-        start = {"fine_tune": base.NAME, **base.learning(characters)}
+        start = {"fine_tune": base.NAME, **base.learning(trained_characters(data))}
         choice = resolve(config=None, architecture=origin.architecture, start=start)
         options = choice.options
     choice, pretrained = with_labels(choice, len(data.labels)), origin.pretrained
@@ -145,7 +144,12 @@ def make_plan(given: Mapping[str, Any], paths: Paths, device: torch.device, proc
     return Plan(paths, origin, choice, data, pretrained)
 
 
-def starts_from_base(given: Mapping[str, Any], origin: Origin, choice: Choice, characters: int, on_gpu: bool) -> bool:
+def trained_characters(data: PairData) -> int:
+    """How many characters are trained on."""
+    return len({character for _label, character in data.train_pairs})
+
+
+def starts_from_base(given: Mapping[str, Any], origin: Origin, choice: Choice, data: PairData, on_gpu: bool) -> bool:
     """Whether a new run starts from the base: because it is asked to, or because nothing is said and that is best."""
     if given.get("fine_tune") is not None:
         if given.get("from_scratch"):
@@ -155,7 +159,7 @@ def starts_from_base(given: Mapping[str, Any], origin: Origin, choice: Choice, c
         return given["fine_tune"] == base.NAME
     if origin.pretrained or choice.options.data_dir or is_bundled(choice.options):
         return False
-    starts, line = base.suits(given, characters, on_gpu)
+    starts, line = base.suits(given, trained_characters(data), on_gpu, data.source)
     log_lines([line])
     return starts
 

@@ -6,14 +6,17 @@ import shutil
 
 import pytest
 import torch
+from fontTools.ttLib import TTFont
 
 import train
 from tests.helpers.exports import pictures
+from tests.helpers.fonts import boxes, make_font
 from tests.helpers.models import tiny_batch, tiny_model
 from tests.helpers.scripts import FEW, run_train
 from utils.data.font_pairs import FontData, Split
 from utils.errors import UserError
 from utils.experiment import checkpoint
+from utils.glyphs.render import GlyphRenderer
 from utils.training import base
 from utils.training.styles import likest, take_likest
 
@@ -110,9 +113,38 @@ def test_the_bundled_fonts_are_learned_from_nothing(data, tmp_path, capsys):
 
 
 def test_on_a_gpu_many_characters_are_learned_from_nothing():
-    assert base.suits({}, 100, on_gpu=True)[0]
-    assert base.suits({}, base.FEW + 1, on_gpu=True) == (False, None)
-    assert base.suits({}, base.FEW + 1, on_gpu=False)[0]
+    source = GlyphRenderer("bundled:source.otf")
+    assert base.suits({}, 100, True, source)[0]
+    assert base.suits({}, base.FEW + 1, True, source) == (False, None)
+    assert base.suits({}, base.FEW + 1, False, source)[0]
+
+
+def test_a_source_that_is_drawn_otherwise_is_learned_from_nothing(hand, tmp_path, capsys):
+    """As it was measured with AR PL UKai."""
+    characters = "".join(FEW.read_text(encoding="utf-8").split())
+    source = make_font(tmp_path / "boxes.otf", boxes(characters))
+    assert base.likeness(GlyphRenderer(str(source))) < base.LIKE < base.likeness(GlyphRenderer(base.SOURCE))
+    data = ["--src_font", source, "--dst_imgs", hand, "--experiment_dir", tmp_path / "run"]
+    values, said = chosen(capsys, *data)
+    assert values["fine_tune"] == "-  (not set)"
+    assert "not from the base: Boxes is drawn unlike the sans" in said
+    assert chosen(capsys, *data, "--fine_tune", "bundled:base")[0]["fine_tune"] == "bundled:base  (flag)"
+
+
+def test_weight_and_place_in_the_em_are_no_unlikeness(tmp_path):
+    path = tmp_path / "moved.otf"
+    with TTFont(GlyphRenderer("bundled:source.otf").path) as font:
+        font["OS/2"].sTypoAscender += 60
+        font["hhea"].ascent += 60
+        font.save(path)
+    assert base.likeness(GlyphRenderer(str(path))) > 0.97
+
+
+@pytest.mark.parametrize(
+    ("characters", "steps"), [(1, 100), (30, 100), (31, 300), (150, 300), (400, 600), (9999, 1000)]
+)
+def test_the_length_goes_by_the_number_of_characters(characters, steps):
+    assert base.learning(characters)["max_steps"] == steps
 
 
 @pytest.mark.parametrize("ema_decay", [0.0, 0.999])
