@@ -31,7 +31,7 @@ OF_OTHERS = ("ndf", "d_blur", "embedding_num")
 FEW = 500  # characters up to which it is the better start on a GPU too; on a CPU it always is
 # What suits a run that starts from it, by the number of characters: up to so many, these values.
 LEARNING: tuple[tuple[float, Mapping[str, Any]], ...] = (
-    (30, {"lr": 2e-4, "max_steps": 100, "freeze_encoder": True}),
+    (75, {"lr": 2e-4, "max_steps": 100, "freeze_encoder": True}),
     (150, {"lr": 2e-4, "max_steps": 300, "freeze_encoder": True}),
     (400, {"lr": 2e-4, "max_steps": 600}),
     (float("inf"), {"lr": 2e-4, "max_steps": 1000}),
