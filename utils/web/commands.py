@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from utils.errors import UserError
 from utils.experiment import checkpoint
 from utils.experiment.config import Paths
+from utils.glyphs.charset import NAMED, RANGE, SOURCE, read_joined
 from utils.glyphs.render import GlyphRenderer
 from utils.messages import _
 from utils.web.projects import Project
@@ -60,7 +61,7 @@ def draw_flags(project: Project, charset: str, text: str, only_missing: bool) ->
     """The flags of infer.py: the characters of a text or a charset, of these those that one's own font lacks.
 
     Raises:
-        UserError: when nothing is trained, or nothing is to be drawn.
+        UserError: when nothing is trained, or nothing is to be drawn; a file is no charset here.
     """
     if not is_trained(project):
         raise UserError(_("nothing is trained yet"))
@@ -70,6 +71,11 @@ def draw_flags(project: Project, charset: str, text: str, only_missing: bool) ->
         return [*flags, "--src_txt", text.strip()]
     if not charset:
         raise UserError(_("choose a charset, or type the characters"))
+    known = read_joined(charset, lambda part: part in NAMED or part == SOURCE or bool(RANGE.fullmatch(part)))
+    if isinstance(known, str):
+        raise UserError(
+            _("{charset} is neither a charset by its name nor a range such as U+3400-4DBF", charset=charset)
+        )
     return [*flags, "--charset", charset, *(["--missing", target] if only_missing and target else [])]
 
 

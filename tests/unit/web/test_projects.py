@@ -184,5 +184,9 @@ def test_a_project_that_was_trained_goes_on(project, trained):
     assert train_flags(project, Training(steps=20))[2:] == ["--resume", "latest", "--max_steps", "20"]
     assert "--overwrite" in train_flags(project, Training(start_over=True))
     assert draw_flags(project, "big5_1", " 永 ", True)[2:] == ["--suspects", "--src_txt", "永"]
+    assert draw_flags(project, "big5_1+U+3400-3410", "", False)[4] == "big5_1+U+3400-3410"
+    for charset in ("/etc/passwd", "big5_1+/etc/passwd", "../secret.txt"):
+        with pytest.raises(UserError, match="neither a charset by its name"):
+            draw_flags(project, charset, "", True)
     with pytest.raises(UserError, match="choose a charset"):
         draw_flags(project, "", " ", True)
