@@ -68,7 +68,7 @@ def glyphs_are_uploaded(page: Page, folder: Path) -> None:
 def it_is_trained_stopped_and_gone_on_with(page: Page, root: Path) -> None:
     page.tab("training")
     page.unfold("more")
-    wait_for(lambda: page.browser.one("#check").is_displayed())
+    wait_for(lambda: any(found.is_displayed() for found in page.browser.all("#check")))
     page.click("check")
     wait_for(lambda: "starting from the base" in page.value("#plan"))
     page.click("train")
@@ -83,7 +83,7 @@ def it_is_trained_stopped_and_gone_on_with(page: Page, root: Path) -> None:
     page.ended("stopped", "train.py")
     (done,) = steps_of(root)
     page.unfold("more")
-    wait_for(lambda: page.browser.one("#steps").is_displayed())
+    wait_for(lambda: any(found.is_displayed() for found in page.browser.all("#steps")))
     page.fill("steps", str(done + 2))
     page.click("train")
     page.ended("done", "train.py")

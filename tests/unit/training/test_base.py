@@ -141,7 +141,7 @@ def test_weight_and_place_in_the_em_are_no_unlikeness(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("characters", "steps"), [(1, 100), (30, 100), (31, 300), (150, 300), (400, 600), (9999, 1000)]
+    ("characters", "steps"), [(1, 100), (75, 100), (76, 300), (150, 300), (400, 600), (9999, 1000)]
 )
 def test_the_length_goes_by_the_number_of_characters(characters, steps):
     assert base.learning(characters)["max_steps"] == steps
