@@ -16,7 +16,7 @@ from utils.files import write_whole
 from utils.messages import _
 from utils.web import commands
 from utils.web.commands import FontChoice, Training
-from utils.web.jobs import ROOT, Job, Jobs, State
+from utils.web.jobs import ROOT, Job, Jobs, State, environment
 from utils.web.preview import Row, coverage_of
 from utils.web.projects import Project, begin_glyphs, open_project, projects_in, take_font, take_images
 
@@ -66,9 +66,10 @@ class Handlers:
     def look(self, name: str | None) -> Any:
         """How the job stands, the last lines of the project's log, whether it can be stopped, and what tells news."""
         last = self.jobs.last()
-        lines = self.jobs.log(name) if name else []
+        project = self.project(name) if name else None  # whose name may come from anyone
+        lines = self.jobs.log(project.name) if project else []
         running = last is not None and last[1] is State.RUNNING
-        reported = bool(name) and (self.folder / name / "report.html").is_file()
+        reported = project is not None and (project.root / "report.html").is_file()
         news = f"{last and (last[0].id, last[1].name)} {reported}"
         return status(last, self.folder, lines), "\n".join(lines[-LINES:]), gr.update(interactive=running), news
 
@@ -173,9 +174,8 @@ def keep_marks(project: Project, marks: str | None) -> None:
 def run_now(script: str, flags: Sequence[str]) -> str:
     """Run a script that takes seconds; returns what it says, of a mistake its one line too."""
     command = [sys.executable, *([script] if script.endswith(".py") else ["-m", script]), *flags]
-    done = subprocess.run(
-        command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False
-    )
+    pipes: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    done = subprocess.run(command, cwd=ROOT, env=environment(), check=False, **pipes)
     return done.stdout.decode("utf-8", "replace").strip()
 
 

@@ -9,7 +9,7 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from enum import Enum, auto
 from pathlib import Path
 from typing import Any
@@ -128,16 +128,19 @@ class Jobs:
             return True
 
 
+def environment() -> dict[str, str]:
+    """That of a script whose lines are read as UTF-8, as they come."""
+    return {**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8"}
+
+
 def launch(command: Sequence[str], log: Path) -> "subprocess.Popen[Any]":
     """Start a process that outlives this one, whose lines go to a file."""
-    environment = {**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8"}
     apart: dict[str, Any] = {"start_new_session": True}
     if sys.platform == "win32":
         apart = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW}
     with log.open("wb") as file:
-        return subprocess.Popen(
-            command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT, **apart
-        )
+        pipes: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": file, "stderr": subprocess.STDOUT}
+        return subprocess.Popen(command, cwd=ROOT, env=environment(), **pipes, **apart)
 
 
 def read_job(folder: Path) -> Job | None:
@@ -145,11 +148,6 @@ def read_job(folder: Path) -> Job | None:
     with contextlib.suppress(OSError, ValueError, TypeError):
         return Job(**json.loads((folder / JOB).read_text(encoding="utf-8")))
     return None
-
-
-def as_json(job: Job) -> dict[str, Any]:
-    """What job.json holds."""
-    return asdict(job)
 
 
 @contextlib.contextmanager

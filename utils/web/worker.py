@@ -12,12 +12,12 @@ import sys
 import threading
 import time
 import traceback
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from utils.errors import UserError
 from utils.files import write_json
-from utils.web.jobs import JOB, ROOT, STOP, Job, as_json, holding
+from utils.web.jobs import JOB, ROOT, STOP, Job, holding
 
 LOOK = 0.2  # seconds between looks for the file that asks to stop
 
@@ -31,10 +31,10 @@ def main(argv: list[str]) -> int:
         with holding(root):
             (root / STOP).unlink(missing_ok=True)
             job = Job(identity, project, script, flags, started=time.time())
-            write_json(root / JOB, as_json(job))
+            write_json(root / JOB, asdict(job))
             threading.Thread(target=watch, args=(root / STOP,), daemon=True).start()
             code = run(script, flags)
-            write_json(root / JOB, as_json(replace(job, ended=time.time(), code=code)))
+            write_json(root / JOB, asdict(replace(job, ended=time.time(), code=code)))
             return code
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -7,6 +7,7 @@ import pytest
 from tests.helpers.reviews import reviewable
 from tests.helpers.scripts import FEW
 from utils import app
+from utils.errors import UserError
 from utils.web.projects import open_project
 from utils.web.server import is_from_here, page_file
 
@@ -111,3 +112,13 @@ def test_gradio_is_an_extra(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("utils.web.server.find_spec", lambda _name: None)
     assert app.main(["--app_dir", str(tmp_path), "--no-browser"]) == 2
     assert "utils/requirements/app.txt" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["..", "../other", "/etc"])
+def test_no_name_of_a_project_leads_elsewhere(name, tmp_path):
+    pytest.importorskip("gradio")
+    from utils.web.handlers import Handlers
+
+    (tmp_path / "job.log").write_text("what nobody may read")
+    with pytest.raises(UserError, match="letters, digits"):
+        Handlers(tmp_path / "app").look(name)
