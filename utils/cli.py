@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 from tqdm import tqdm
 
 from utils.errors import Failure, UserError, abbreviate, is_out_of_memory
-from utils.messages import _
+from utils.messages import _, wrap
 
 # What a path that the user gave can be: there already, a file instead of a folder, not there, forbidden.
 WRONG_PATH = (errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENOENT, errno.EACCES, errno.EPERM, errno.EROFS)
@@ -90,11 +90,18 @@ def defaults_in(table: FlagTable) -> dict[str, Any]:
     return {name: flag.default for name, flag in flags_in(table).items() if flag.default is not None}
 
 
+class HelpFormatter(argparse.RawDescriptionHelpFormatter):
+    """Wraps the help of a flag by the columns that it takes, and not by its letters."""
+
+    def _split_lines(self, text: str, width: int) -> list[str]:
+        return wrap(text, width)
+
+
 class Parser(argparse.ArgumentParser):
     """An argument parser that raises UserError, and takes no abbreviated flags."""
 
     def __init__(self, prog: str, description: str | None, table: FlagTable | None = None, **kwargs: Any):
-        kwargs.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
+        kwargs.setdefault("formatter_class", HelpFormatter)
         super().__init__(prog=prog, description=_(description or ""), allow_abbrev=False, **kwargs)
         for heading, flags in (table or {}).items():
             group = self.add_argument_group(_(heading))
@@ -179,14 +186,15 @@ def told(error: BaseException) -> tuple[int, str | None]:
     if isinstance(error, SystemExit):
         return error.code if isinstance(error.code, int) else int(error.code is not None), None
     if isinstance(error, UserError):
-        return 2, f"error: {error}"
+        return 2, _("error: {error}", error=error)
     if isinstance(error, Failure):
-        return 1, f"error: {error}"
+        return 1, _("error: {error}", error=error)
     if isinstance(error, KeyboardInterrupt):
-        return 128 + signal.SIGINT, "interrupted"
+        return 128 + signal.SIGINT, _("interrupted")
     if isinstance(error, OSError):
         code = 2 if error.errno in WRONG_PATH else 1
-        return code, f"error: {error.filename or 'writing'}: {error.strerror or error}"
+        where, why = error.filename or _("writing"), error.strerror or error
+        return code, _("error: {error}", error=f"{where}: {why}")
     if isinstance(error, MemoryError | RuntimeError) and is_out_of_memory(error):
         return 1, _("error: there is too little memory: lower --batch_size")
     return 1, None

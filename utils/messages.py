@@ -9,7 +9,9 @@ import functools
 import json
 import locale
 import os
+import re
 import sys
+import unicodedata
 from collections.abc import Iterator
 from contextvars import ContextVar
 from pathlib import Path
@@ -18,6 +20,9 @@ LANGUAGES = Path(__file__).parent / "languages"  # LANGUAGE.json: the messages i
 VARIABLES = ("ZI2ZI_LANG", "LC_ALL", "LC_MESSAGES", "LANG")  # the first that is set counts
 # What a locale's name begins with, and the table for it.
 NAMES = {"zh_tw": "zh_TW", "zh_hk": "zh_TW", "zh_mo": "zh_TW", "zh_hant": "zh_TW"}
+# What a line is broken between: words and single ideographs, each with the brackets and marks that stay with it.
+OPENING, CLOSING = "（「『《〈", "，。、；：！？）」』》〉"
+ATOM = re.compile(rf"\s*[{OPENING}]*(?:[^\s\u2e80-\u9fff\uff00-\uffef]+|\S)[{CLOSING}]*")
 _english: ContextVar[bool] = ContextVar("_english", default=False)
 
 
@@ -53,6 +58,22 @@ def _of_windows() -> str:
     import ctypes
 
     return locale.windows_locale.get(ctypes.windll.kernel32.GetUserDefaultUILanguage(), "")
+
+
+def columns(text: str) -> int:
+    """How many columns of a terminal a text takes: an ideograph takes two."""
+    return sum(2 if unicodedata.east_asian_width(character) in "WF" else 1 for character in text)
+
+
+def wrap(text: str, width: int) -> list[str]:
+    """A text in lines of at most `width` columns, if no word is longer than that."""
+    lines = [""]
+    for atom in ATOM.findall(text):
+        if lines[-1] and columns(lines[-1] + atom) > width:
+            lines.append(atom.lstrip())
+        else:
+            lines[-1] += atom if lines[-1] else atom.lstrip()
+    return lines
 
 
 @functools.cache

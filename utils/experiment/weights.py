@@ -110,7 +110,7 @@ def _not_there(folder: Path, step: int, kinds: Sequence[str], present: set[int])
         folder=folder,
         missing=missing,
         step=step,
-        steps=steps or "none",
+        steps=steps or _("none"),
     )
 
 

@@ -136,7 +136,7 @@ def find_resume_steps(resume: str | None, overwrite: bool, paths: Paths) -> list
                 "{checkpoint} has no complete step {step}, only {steps}",
                 checkpoint=paths.checkpoint,
                 step=step,
-                steps=steps or "none",
+                steps=steps or _("none"),
             )
         )
     return [step]

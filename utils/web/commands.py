@@ -8,10 +8,10 @@ from utils.experiment.config import Paths
 from utils.glyphs.charset import NAMED, RANGE, SOURCE, read_joined
 from utils.glyphs.render import GlyphRenderer
 from utils.messages import _
-from utils.web.projects import Project
+from utils.web.projects import KINDS, Project
 
 TRAIN, DRAW, FONT, TEMPLATE = "train.py", "infer.py", "utils.font_export", "utils.template"
-AUTO, KINDS = "auto", ("otf", "ttf")  # auto: as the font that is completed, else the first
+AUTO = "auto"  # as the font that is completed, else the first of KINDS
 MARKS_AND_LETTERS = "punctuation+bopomofo+latin"  # what is borrowed of the source font
 
 

@@ -18,7 +18,16 @@ from utils.web import commands
 from utils.web.commands import FontChoice, Training
 from utils.web.jobs import ROOT, Job, Jobs, State, environment
 from utils.web.preview import Row, coverage_of
-from utils.web.projects import Project, begin_glyphs, open_project, projects_in, take_font, take_images
+from utils.web.projects import (
+    KINDS,
+    Project,
+    begin_glyphs,
+    open_project,
+    page_file,
+    projects_in,
+    take_font,
+    take_images,
+)
 
 LINES = 40  # of the log
 MOST_MARKS = 8_000_000  # characters of what the review page hands over
@@ -222,8 +231,8 @@ def block(text: str) -> str:
 
 def frame(project: Project, page: str) -> str:
     """A page of the project within this one; a note where it is not there yet."""
-    file = project.root / ("infer/review.html" if page == "review.html" else page)
-    if not file.is_file():
+    file = page_file(project, page)
+    if file is None or not file.is_file():
         return block(_("it is not there yet"))
     version = "" if page == "report.html" else f"?{file.stat().st_mtime_ns}"  # that one looks for a newer one itself
     return f'<iframe src="{address(project, page)}{version}" title="{page}"></iframe>'
@@ -236,7 +245,7 @@ def address(project: Project, path: str) -> str:
 
 def downloads(project: Project) -> str:
     """Links to what a project has made."""
-    files = [project.template, project.review, *(project.fonts / f"{project.name}.{kind}" for kind in ("otf", "ttf"))]
-    there = [file.relative_to(project.root).as_posix() for file in files if file.is_file()]
+    paths = ["template.pdf", "review.json", *(f"fonts/{project.name}.{kind}" for kind in KINDS)]
+    there = [path for path in paths if (file := page_file(project, path)) and file.is_file()]
     links = [f'<a href="{address(project, path)}" download>{html.escape(path)}</a>' for path in there]
     return block(_("nothing to download yet")) if not links else f'<div class="status">{" · ".join(links)}</div>'

@@ -8,9 +8,9 @@ from gradio.themes import Default
 
 from utils.glyphs.charset import NAMED
 from utils.messages import _
-from utils.web.commands import AUTO, KINDS
+from utils.web.commands import AUTO
 from utils.web.handlers import Handlers, told
-from utils.web.projects import FONTS, projects_in
+from utils.web.projects import FONTS, KINDS, projects_in
 
 EVERY = 2.0  # seconds between looks at the job
 CSS = """

@@ -18,9 +18,11 @@ from utils.messages import _
 NAME = re.compile(r"\w[\w-]{0,39}")
 RESERVED = {"con", "prn", "aux", "nul", *(f"{port}{number}" for port in ("com", "lpt") for number in range(10))}
 PLACE = re.compile(r"(#[0-9]{1,3})?(:[\w= .,-]{1,80})?")  # of a face in a collection, and on the axes
+KINDS = ("otf", "ttf")  # of fonts that are made
 FONTS = (".ttf", ".otf", ".ttc", ".otc", ".woff", ".woff2")
 MOST_FILES, MOST_BYTES, LARGEST = 70_000, 4_000_000_000, 64_000_000  # in an archive, in all, in one file
 CHUNK = 1 << 20
+SHEET = re.compile(r"sample/[0-9]{1,18}\.png")
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,18 @@ def open_project(folder: Path, name: str, make: bool = False) -> Project:
     elif not root.is_dir():
         raise UserError(_("there is no project {name}", name=name))
     return Project(root)
+
+
+def page_file(project: Project, path: str) -> Path | None:
+    """The file of a project that a browser may have under a path; None for any other path."""
+    files = {
+        "report.html": project.root / "report.html",
+        "review.html": project.root / "infer" / "review.html",
+        "template.pdf": project.template,
+        "review.json": project.review,
+        **{f"fonts/{project.name}.{kind}": project.fonts / f"{project.name}.{kind}" for kind in KINDS},
+    }
+    return project.root / path if SHEET.fullmatch(path) else files.get(path)
 
 
 def take_font(project: Project, role: str, upload: Path, place: str = "") -> str:

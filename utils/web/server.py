@@ -2,7 +2,6 @@
 
 import logging
 import os
-import re
 import socket
 import webbrowser
 from importlib.util import find_spec
@@ -12,7 +11,7 @@ from urllib.parse import urlsplit
 
 from utils.errors import UserError
 from utils.messages import _
-from utils.web.projects import Project, is_name, open_project
+from utils.web.projects import is_name, open_project, page_file
 
 logger = logging.getLogger(__name__)
 
@@ -26,7 +25,6 @@ POLICY = (
     "font-src 'self' data:; img-src 'self' data: blob:; worker-src 'self' blob:; "
     "frame-ancestors 'self'; form-action 'self'; base-uri 'self'"
 )
-SHEET = re.compile(r"sample/[0-9]{1,18}\.png")
 
 
 class Guard:
@@ -69,20 +67,6 @@ def is_from_here(headers: dict[str, str], method: str) -> bool:
         return False
     is_navigation = method == "GET" and headers.get("sec-fetch-mode") == "navigate"
     return headers.get("sec-fetch-site", "none") in ("none", "same-origin") or is_navigation
-
-
-def page_file(project: Project, path: str) -> Path | None:
-    """The file of a project that a page may show; None for any other."""
-    if path == "report.html" or SHEET.fullmatch(path):
-        return project.root / path
-    if path == "review.html":
-        return project.root / "infer" / path
-    if path in ("template.pdf", "review.json"):
-        return project.root / path
-    folder, _slash, name = path.partition("/")
-    if folder == "fonts" and name in (f"{project.name}.otf", f"{project.name}.ttf"):
-        return project.fonts / name
-    return None
 
 
 def make_app(folder: Path) -> Any:

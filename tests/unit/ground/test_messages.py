@@ -11,7 +11,7 @@ import train
 from tests.helpers.messages import all_messages, calls, placeholders, table_path
 from tests.helpers.ranks import ROOT
 from tests.helpers.scripts import run_infer, run_train
-from utils.messages import VARIABLES, _, language
+from utils.messages import VARIABLES, _, columns, language, wrap
 
 TABLE: dict[str, str] = json.loads(table_path("zh_TW").read_text(encoding="utf-8"))
 CHINESE = re.compile(r"[一-鿿]")
@@ -43,6 +43,32 @@ def test_the_language_is_that_of_the_locale(given, expected, monkeypatch):
     for name, value in given.items():
         monkeypatch.setenv(name, value)
     assert language() == expected
+
+
+def test_help_is_no_wider_than_the_terminal(chinese, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "80")
+    with pytest.raises(SystemExit):
+        train.build_parser().parse_args(["--help"])
+    shown = capsys.readouterr().out
+    texts = [line for line in shown.splitlines() if line.startswith(" " * 24)]  # of the flags
+    assert len(texts) > 40
+    assert max(map(columns, texts)) in range(74, 79)  # argparse leaves two columns free
+
+
+@pytest.mark.parametrize(
+    ("text", "lines"),
+    [
+        ("one two three", ["one two", "three"]),
+        ("一二三四五六", ["一二三四", "五六"]),
+        ("一二三四，五六", ["一二三", "四，五六"]),  # no line begins with a comma
+        ("一二三「四五」", ["一二三", "「四五」"]),  # or ends with an opening bracket
+        ("用 --lr 0.1", ["用 --lr", "0.1"]),
+        ("--a_long_flag", ["--a_long_flag"]),
+        ("", [""]),
+    ],
+)
+def test_lines_break_where_a_reader_expects_it(text, lines):
+    assert wrap(text, 8) == lines
 
 
 def test_every_message_has_the_values_of_its_placeholders():

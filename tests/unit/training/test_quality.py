@@ -241,11 +241,11 @@ def test_without_its_extra_legibility_is_one_line(trained, tmp_path, capsys, mon
 
 @pytest.mark.skipif(not (find_spec("rapidocr") and find_spec("onnxruntime")), reason="the extra is not installed")
 def test_a_printed_glyph_is_legible(trained, tmp_path):
-    """The true glyphs are read nearly always, what six steps have drawn is not."""
-    assert run_infer(trained, "--legibility", "--infer_dir", tmp_path) == 0
+    """The true glyphs are read nearly always, those drawn so light that nothing is left never."""
+    assert run_infer(trained, "--legibility", "--infer_dir", tmp_path, "--weight_bias", 20) == 0
     scores = json.loads((tmp_path / "metrics.json").read_text("utf-8"))
     assert scores["target"]["legibility"] > 0.8
-    assert scores["EMA"]["legibility"] < 0.5
+    assert scores["EMA"]["legibility"] == 0
 
 
 def test_the_score_of_many_glyphs_is_that_of_all_together():

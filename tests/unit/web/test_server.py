@@ -8,8 +8,8 @@ from tests.helpers.reviews import reviewable
 from tests.helpers.scripts import FEW
 from utils import app
 from utils.errors import UserError
-from utils.web.projects import open_project
-from utils.web.server import is_from_here, page_file
+from utils.web.projects import open_project, page_file
+from utils.web.server import is_from_here
 
 HOST = {"host": "127.0.0.1:7860"}
 NAVIGATION = {"sec-fetch-mode": "navigate", "sec-fetch-site": "cross-site"}
