@@ -41,16 +41,16 @@ class Page:
         """Open it, or anew, and wait until it has settled."""
         self.driver.switch_to.default_content()
         self.driver.get(self.address)
-        wait_for(lambda: self.browser.all("#log textarea") and self.text("#status"))
+        wait_for(lambda: self.browser.all("#log textarea") and self.text("#status .status"))
 
     def text(self, selector: str) -> str:
-        """What an element shows."""
-        found = self.browser.all(selector)
-        return found[0].text if found else ""
+        """What an element shows, in one look, since the page may put a new one in its place."""
+        return self.browser.run("return document.querySelector(arguments[0])?.innerText ?? ''", selector)
 
     def value(self, selector: str) -> str:
         """What is typed into an element."""
-        return self.browser.one(f"{selector} textarea, {selector} input").get_attribute("value") or ""
+        field = f"{selector} textarea, {selector} input"
+        return self.browser.run("return document.querySelector(arguments[0])?.value ?? ''", field)
 
     def click(self, name: str) -> None:
         """Click a button, or the box of one."""
@@ -63,9 +63,11 @@ class Page:
         """Go to a tab."""
         self.browser.all("button[role=tab]")[TABS[name]].click()
 
-    def unfold(self, name: str) -> None:
-        """Open what is folded up."""
+    def unfold(self, name: str, inside: str) -> None:
+        """Open what is folded up, until something inside is seen."""
         self.browser.one(f"#{name} button").click()
+        seen = "return document.querySelector(arguments[0])?.checkVisibility() ?? false"
+        wait_for(lambda: self.browser.run(seen, f"#{inside}"))
 
     def fill(self, name: str, text: str) -> None:
         """Type into a field."""

@@ -17,13 +17,13 @@ LACKING, DRAWN = some(TARGET, 24)[:4], some(TARGET, 24)[4:]
 
 def test_from_the_upload_to_the_font(tmp_path):
     folder = tmp_path / "app"
-    with app(folder) as address, browser(tmp_path) as window:
+    with app(folder) as address, browser(tmp_path) as window, browser(tmp_path / "other") as second:
         nothing_is_reachable_from_outside(address)
-        page = Page(window, address)
+        page, other = Page(window, address), Page(second, address)
         page.open()
         a_project_is_made(page, folder)
         glyphs_are_uploaded(page, tmp_path)
-        it_is_trained_stopped_and_gone_on_with(page, folder / "mine")
+        it_is_trained_stopped_and_gone_on_with(page, other, folder / "mine")
         characters_are_drawn_and_reviewed(page)
         the_font_is_made(page, folder)
         it_speaks_of_nothing_elsewhere(page)
@@ -65,25 +65,23 @@ def glyphs_are_uploaded(page: Page, folder: Path) -> None:
     wait_for(lambda: f"{len(DRAWN)} / 5401" in page.text("#target-coverage"))
 
 
-def it_is_trained_stopped_and_gone_on_with(page: Page, root: Path) -> None:
+def it_is_trained_stopped_and_gone_on_with(page: Page, other: Page, root: Path) -> None:
     page.tab("training")
-    page.unfold("more")
-    wait_for(lambda: any(found.is_displayed() for found in page.browser.all("#check")))
+    page.unfold("more", "check")
     page.click("check")
     wait_for(lambda: "starting from the base" in page.value("#plan"))
     page.click("train")
     wait_for(lambda: "running" in page.text("#status"))
-    page.open()  # a reload, or another browser
+    page.open()  # anew
     assert "train.py, running" in page.text("#status")
     page.tab("training")
     page.click("train")
     page.said("a job is running")
-    wait_for(lambda: any(line.startswith("step ") for line in page.value("#log").splitlines()), 120)
-    page.click("stop")
+    a_second_browser_sees_it_and_stops_it(other)
     page.ended("stopped", "train.py")
+    assert page.value("#project") == "mine"
     (done,) = steps_of(root)
-    page.unfold("more")
-    wait_for(lambda: any(found.is_displayed() for found in page.browser.all("#steps")))
+    page.unfold("more", "steps")
     page.fill("steps", str(done + 2))
     page.click("train")
     page.ended("done", "train.py")
@@ -91,6 +89,21 @@ def it_is_trained_stopped_and_gone_on_with(page: Page, root: Path) -> None:
     page.inside("report")
     wait_for(lambda: page.text("h1") == "Training: mine")
     page.outside()
+
+
+def a_second_browser_sees_it_and_stops_it(other: Page) -> None:
+    other.open()
+    wait_for(lambda: other.value("#project") == "mine")
+    wait_for(lambda: any(line.startswith("step ") for line in other.value("#log").splitlines()), 120)
+    other.fill("fresh", "theirs")
+    other.click("make")
+    wait_for(lambda: other.value("#project") == "theirs")
+    other.tab("training")
+    other.click("train")
+    other.said("a job is running")
+    wait_for(lambda: "mine: train.py, running" in other.text("#status"))
+    other.click("stop")
+    other.ended("stopped", "train.py")
 
 
 def characters_are_drawn_and_reviewed(page: Page) -> None:
