@@ -251,6 +251,6 @@ def sprites(characters: Sequence[str], draw: Draw, advance: Callable[[], object]
         picture = Image.fromarray(levels.astype(np.uint8), "P")
         picture.putpalette([level * PAPER // (LEVELS - 1) for level in range(LEVELS) for _ in range(3)])
         content = io.BytesIO()
-        picture.save(content, "PNG", optimize=True, bits=4)
+        picture.save(content, "PNG", compress_level=6, bits=4)  # 9 takes ten times as long for 4% less
         found.append(base64.b64encode(content.getvalue()).decode("ascii"))
     return found

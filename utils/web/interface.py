@@ -18,6 +18,7 @@ iframe { width: 100%; height: 75vh; border: 1px solid var(--border-color-primary
 .status { padding: 0.6em 0.9em; border-radius: 8px; background: var(--block-background-fill); overflow-wrap: anywhere }
 .coverage td { padding: 0.15em 0.8em 0.15em 0; vertical-align: top }
 .coverage td + td { text-align: right; white-space: nowrap }
+#make, #stop, #train { align-self: end; height: 2.6rem; min-height: 0 }
 #plan textarea, #log textarea { font-family: ui-monospace, monospace }
 """
 # The review page in its frame has its marks, and this page is of the same server.
