@@ -63,10 +63,9 @@ def story(page: Browser, folder: Path, scratch: Path) -> list[Image.Image]:
             if pages:
                 shown.inside(pages)
                 wait_for(lambda: page.run("return [...document.images].every(image => image.naturalWidth > 0)"))
-                if pages == "review":
-                    mark_some(page)
+                mark_some(page) if pages == "review" else page.run("sheet.scrollIntoView()")
                 shown.outside()
-            page.run("document.querySelector('#project').scrollIntoView()")
+            page.run("document.querySelector('button[role=tab]').scrollIntoView()")
             pictures.append(seen(page))
     fonts = sorted((project / "fonts").glob("*.[ot]tf"))
     assert specimen.main([str(fonts[-1]), "--out_dir", str(scratch)]) == 0
@@ -92,8 +91,9 @@ def main() -> None:
         if args.experiment_dir:
             pages(page, args.experiment_dir, args.out)
         if args.app_dir:
-            for language, name in (("en", "app.gif"), ("zh_TW", "app.zh-TW.gif")):
+            for language, name in (("en", "app.gif"), ("zh-TW", "app.zh-TW.gif")):
                 os.environ["ZI2ZI_LANG"] = language
+                page.read_in(language)
                 save_story(story(page, args.app_dir.resolve(), Path(folder)), args.out / name)
 
 

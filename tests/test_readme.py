@@ -115,7 +115,7 @@ def outline(text: str) -> list[dict]:
                 "table rows": len(re.findall(r"^\|", section, re.MULTILINE)),
                 "list items": len(re.findall(r"^- ", section, re.MULTILINE)),
                 "numbers": sorted(re.findall(r"\d+\.\d+|\d{3,}", re.sub(r"(?<=\d),(?=\d)", "", section))),
-                "links": re.findall(r"\]\((?!README)([^)]+)\)", section),
+                "links": re.findall(r"\]\((?!README)([^)]+)\)", section.replace(".zh-TW.gif", ".gif")),
             }
         )
     return sections

@@ -28,11 +28,15 @@ class Browser:
         scheme = [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]
         self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
         self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": scheme})
-        agent = self.driver.execute_script("return navigator.userAgent")
-        self.driver.execute_cdp_cmd("Emulation.setUserAgentOverride", {"userAgent": agent, "acceptLanguage": language})
+        self.read_in(language)
         self.driver.get(page.as_uri())
         self.run("localStorage.clear(); sessionStorage.clear()")
         self.driver.refresh()
+
+    def read_in(self, language: str) -> None:
+        """Be the browser of a reader of this language, from the next page on."""
+        agent = self.driver.execute_script("return navigator.userAgent")
+        self.driver.execute_cdp_cmd("Emulation.setUserAgentOverride", {"userAgent": agent, "acceptLanguage": language})
 
     def run(self, script: str, *arguments: Any) -> Any:
         """What a script in the page returns."""

@@ -145,7 +145,7 @@ class GlyphRenderer:
         )
         more = len(self.files) - 1
         slices = _(" and 1 more slice") if more == 1 else _(" and {more} more slices", more=more) if more else ""
-        return f"{self.name}, from {self.path.name}{slices}{which}{self._where()}"
+        return _("{name}, from {file}", name=self.name, file=self.path.name) + slices + which + self._where()
 
     @functools.cached_property
     def _variation(self) -> tuple[str, list[Axis]]:

@@ -18,7 +18,8 @@ iframe { width: 100%; height: 75vh; border: 1px solid var(--border-color-primary
 .status { padding: 0.6em 0.9em; border-radius: 8px; background: var(--block-background-fill); overflow-wrap: anywhere }
 .coverage td { padding: 0.15em 0.8em 0.15em 0; vertical-align: top }
 .coverage td + td { text-align: right; white-space: nowrap }
-#make, #stop, #train { align-self: end; height: 2.6rem; min-height: 0 }
+#make, #stop, #train { align-self: end; height: auto; min-height: 2.6rem }
+.coverage, .coverage tr, .coverage td { border: 0 }
 #plan textarea, #log textarea { font-family: ui-monospace, monospace }
 """
 # The review page in its frame has its marks, and this page is of the same server.
@@ -45,10 +46,10 @@ def make_interface(folder: Path) -> gr.Blocks:
         with gr.Row(equal_height=True):
             name = gr.Dropdown(label=_("Project"), choices=projects_in(folder), value=None, elem_id="project")
             fresh = gr.Textbox(label=_("Name of a new project"), max_lines=1, elem_id="fresh")
-            make = gr.Button(_("Make a project"), scale=0, min_width=160, elem_id="make")
+            make = gr.Button(_("Make a project"), scale=0, min_width=200, elem_id="make")
         with gr.Row(equal_height=True):
             standing, seen = gr.HTML(elem_id="status"), gr.State("")
-            stop = gr.Button(_("Stop"), variant="stop", interactive=False, scale=0, min_width=160, elem_id="stop")
+            stop = gr.Button(_("Stop"), variant="stop", interactive=False, scale=0, min_width=200, elem_id="stop")
         with gr.Tabs():
             with gr.Tab(_("1. Glyphs"), id="glyphs"):
                 glyphs_tab(handlers, name)
@@ -119,7 +120,7 @@ def training_tab(handlers: Handlers, name: Any) -> Any:
         hint = _("A project that was trained goes on from there; its state is saved when it is stopped.")
         label = _("End after so many minutes (0: as the program chooses)")
         minutes = gr.Number(label=label, info=hint, value=0, minimum=0, elem_id="minutes")
-        train = gr.Button(_("Train"), variant="primary", scale=0, min_width=160, elem_id="train")
+        train = gr.Button(_("Train"), variant="primary", scale=0, min_width=200, elem_id="train")
     with gr.Accordion(_("More"), open=False, elem_id="more"):
         with gr.Row():
             steps = gr.Number(label=_("End at a step"), value=0, minimum=0, precision=0, elem_id="steps")
