@@ -18,7 +18,6 @@ from tests.helpers.faults import wait_for
 from utils import specimen
 
 COLOURS = 32  # of a picture: the pages are grey, but for the curves and the marks
-WINDOW = (1000, 900)
 EACH = 3000  # milliseconds for each picture of the app
 TABS_WITH_PAGES = {"glyphs": "", "training": "report", "drawing": "", "review": "review", "font": ""}
 
@@ -53,7 +52,7 @@ def story(page: Browser, folder: Path, scratch: Path) -> list[Image.Image]:
     """The app from tab to tab, with the project of its last job, and in the end the font that was made."""
     pictures = []
     with app(folder) as address:
-        page.driver.set_window_size(*WINDOW)
+        page.driver.set_window_size(1000, 900)
         shown = Page(page, address)
         shown.open()
         wait_for(lambda: "/ 5401" in shown.text("#target-coverage"))
@@ -63,7 +62,10 @@ def story(page: Browser, folder: Path, scratch: Path) -> list[Image.Image]:
             if pages:
                 shown.inside(pages)
                 wait_for(lambda: page.run("return [...document.images].every(image => image.naturalWidth > 0)"))
-                mark_some(page) if pages == "review" else page.run("sheet.scrollIntoView()")
+                if pages == "review":
+                    mark_some(page)
+                else:
+                    page.run("document.querySelector('#sheet').scrollIntoView()")
                 shown.outside()
             page.run("document.querySelector('button[role=tab]').scrollIntoView()")
             pictures.append(seen(page))
