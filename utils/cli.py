@@ -196,7 +196,7 @@ def told(error: BaseException) -> tuple[int, str | None]:
         where, why = error.filename or _("writing"), error.strerror or error
         return code, _("error: {error}", error=f"{where}: {why}")
     if isinstance(error, MemoryError | RuntimeError) and is_out_of_memory(error):
-        return 1, _("error: there is too little memory: lower --batch_size")
+        return 1, _("error: {error}", error=_("there is too little memory: lower --batch_size"))
     return 1, None
 
 

@@ -19,9 +19,9 @@ from utils.web.commands import FontChoice, Training
 from utils.web.jobs import ROOT, Job, Jobs, State, environment
 from utils.web.preview import Row, coverage_of
 from utils.web.projects import (
-    KINDS,
     Project,
     begin_glyphs,
+    files_of,
     open_project,
     page_file,
     projects_in,
@@ -245,7 +245,6 @@ def address(project: Project, path: str) -> str:
 
 def downloads(project: Project) -> str:
     """Links to what a project has made."""
-    paths = ["template.pdf", "review.json", *(f"fonts/{project.name}.{kind}" for kind in KINDS)]
-    there = [path for path in paths if (file := page_file(project, path)) and file.is_file()]
+    there = [path for path, file in files_of(project).items() if file.suffix != ".html" and file.is_file()]
     links = [f'<a href="{address(project, path)}" download>{html.escape(path)}</a>' for path in there]
     return block(_("nothing to download yet")) if not links else f'<div class="status">{" · ".join(links)}</div>'

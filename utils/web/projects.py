@@ -91,16 +91,20 @@ def open_project(folder: Path, name: str, make: bool = False) -> Project:
     return Project(root)
 
 
-def page_file(project: Project, path: str) -> Path | None:
-    """The file of a project that a browser may have under a path; None for any other path."""
-    files = {
+def files_of(project: Project) -> dict[str, Path]:
+    """The files of a project that a browser may have, by their paths; some may not be there. Sheets come besides."""
+    return {
         "report.html": project.root / "report.html",
         "review.html": project.root / "infer" / "review.html",
         "template.pdf": project.template,
         "review.json": project.review,
         **{f"fonts/{project.name}.{kind}": project.fonts / f"{project.name}.{kind}" for kind in KINDS},
     }
-    return project.root / path if SHEET.fullmatch(path) else files.get(path)
+
+
+def page_file(project: Project, path: str) -> Path | None:
+    """The file of a project that a browser may have under a path; None for any other path."""
+    return project.root / path if SHEET.fullmatch(path) else files_of(project).get(path)
 
 
 def take_font(project: Project, role: str, upload: Path, place: str = "") -> str:
